@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: BSD-3-Clause OR GPL-2.0-only */
+/* Sizes that the kernel side and the userspace side must agree on. */
+#ifndef TG_SHARED_LIMITS_H
+#define TG_SHARED_LIMITS_H
+
+#define TG_MAX_CLASSES 32	/* per tunnel and policy generation */
+#define TG_MAX_RULES 64		/* one bit each in an LPM value */
+#define TG_MAX_QUEUES 64	/* paced queues alive at once, draining ones included */
+#define TG_MAX_PREFIXES 8192	/* LPM entries per family, both generations */
+#define TG_MAX_FLOWS 65536	/* LRU: flows that the classifier has decided */
+#define TG_MAX_BUCKETS 8	/* sizes of a `buckets` class */
+#define TG_MAX_PORTS 256	/* internal devices whose packets were shaped already */
+
+#define TG_MIN_CELL 48		/* an IPv6 header and room for a dummy's counter-free body */
+#define TG_MAX_CELL 9000	/* inner IP bytes; bounded again by the tunnel's MTU */
+
+#define TG_L2_LEN 14		/* Ethernet header of the internal veth pairs */
+
+#endif

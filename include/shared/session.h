@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: BSD-3-Clause OR GPL-2.0-only */
+/*
+ * A session of the `constant` defence: pure functions over explicit state,
+ * with time as a parameter. The caller holds the lock of the map value that
+ * contains the state.
+ *
+ * A session is counted in slots, not in seconds: it starts with the first real
+ * packet and lasts `slots` cells, so that what the wire shows is a function of
+ * the public configuration and of the start alone. If real traffic came within
+ * `idle` of its end, another quantum follows: lengths are multiples of the
+ * quantum.
+ */
+#ifndef TG_SHARED_SESSION_H
+#define TG_SHARED_SESSION_H
+
+#include "types.h"
+
+struct tg_session_state {
+	__u64 started_ns;	/* first real packet of the running or the last session */
+	__u64 last_real_ns;	/* newest real packet */
+	__u64 last_tick_ns;	/* newest cell, real or clock, to leave the queue */
+	__u64 sessions;		/* sessions started */
+	__u64 extensions;	/* quanta added because the session was not idle at its end */
+	__u64 ticks;		/* cells that left the queue, real and clock */
+	__u32 left;		/* slots left; 0 = no session (unless `slots` is 0: always on) */
+	__u32 backlog;		/* real cells in the queue */
+};
+
+enum tg_admit {
+	TG_ADMIT_OK,
+	TG_ADMIT_DROP,		/* beyond the queue's limit */
+};
+
+/* A real packet arrives at `now`. Starts a session if none runs; counts it into the backlog. */
+static inline enum tg_admit tg_session_admit(struct tg_session_state *s, const struct tg_queue *q, __u64 now)
+{
+	__u32 limit = q->overflow == TG_OVERFLOW_STRETCH ? q->limit_cells : q->budget_cells;
+
+	/* A packet that is dropped is traffic all the same: the session must not end on it. */
+	s->last_real_ns = now;
+	if (q->slots && !s->left) {
+		s->left = q->slots;
+		s->started_ns = now;
+		s->sessions++;
+	}
+	if (s->backlog >= limit)
+		return TG_ADMIT_DROP;
+	s->backlog++;
+	return TG_ADMIT_OK;
+}
+
+enum tg_release {
+	TG_RELEASE_REAL,	/* send this cell */
+	TG_RELEASE_DUMMY,	/* send a copy of the clock cell */
+	TG_RELEASE_IDLE,	/* send nothing */
+};
+
+/* Uses up one slot. Returns 1 if the session went into another quantum. */
+static inline int tg_session_spend(struct tg_session_state *s, const struct tg_queue *q, __u64 now)
+{
+	if (!s->left)
+		s->left = q->slots;	/* backlog beyond the end: the quantum it needs */
+	if (--s->left)
+		return 0;
+	if (!s->backlog && now - s->last_real_ns >= q->idle_ns)
+		return 0;
+	s->left = q->slots;
+	s->extensions++;
+	return 1;
+}
+
+/*
+ * A cell leaves the queue at `now`; `real` tells which kind. *ret_extended is
+ * set to 1 if the session was given another quantum, else to 0.
+ */
+static inline enum tg_release tg_session_release(struct tg_session_state *s, const struct tg_queue *q,
+						 __u64 now, int real, int *ret_extended)
+{
+	*ret_extended = 0;
+	s->last_tick_ns = now;
+	s->ticks++;
+	if (real && s->backlog)
+		s->backlog--;
+	if (!real && q->slots && !s->left)
+		return TG_RELEASE_IDLE;
+	if (q->slots)
+		*ret_extended = tg_session_spend(s, q, now);
+	return real ? TG_RELEASE_REAL : TG_RELEASE_DUMMY;
+}
+
+#endif

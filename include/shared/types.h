@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: BSD-3-Clause OR GPL-2.0-only */
+/*
+ * Every type that crosses the kernel boundary: keys and values of the maps
+ * pinned under /sys/fs/bpf/tensorguard/<tunnel>/. The maps are a supported
+ * interface (BTF makes `bpftool map dump` readable); docs/maps.md describes
+ * them for operators.
+ *
+ * Times are nanoseconds of CLOCK_MONOTONIC, sizes are bytes of the inner IP
+ * packet, addresses and ports in the keys are in network byte order unless a
+ * field says otherwise.
+ */
+#ifndef TG_SHARED_TYPES_H
+#define TG_SHARED_TYPES_H
+
+#include <linux/types.h>
+
+#include "limits.h"
+#include "verdict.h"
+
+enum tg_defence {
+	TG_DEFENCE_PAD = 1,	/* sizes only, no delay */
+	TG_DEFENCE_CONSTANT = 2, /* one cell per period, real or dummy */
+};
+
+enum tg_pad_mode {
+	TG_PAD_CELL = 1,	/* every packet becomes `cell` bytes */
+	TG_PAD_BUCKETS = 2,	/* the smallest bucket that holds it */
+	TG_PAD_POW2 = 3,	/* the next power of two, at most `cell` */
+	TG_PAD_UNIFORM = 4,	/* uniform over the 16-byte steps up to `cell` */
+};
+
+enum tg_overflow {
+	TG_OVERFLOW_DROP = 1,	/* beyond the delay budget a packet is dropped */
+	TG_OVERFLOW_STRETCH = 2, /* it waits longer, up to the hard limit; counted as late */
+};
+
+/* map `policy`, ARRAY[1]: the one word that switches generations. Slot = generation & 1. */
+struct tg_policy_word {
+	__u64 generation;
+};
+
+/* flags of tg_config */
+#define TG_CONFIG_FROM (1u << 0)	/* some rule restricts the source address */
+#define TG_CONFIG_FLOWS (1u << 1)	/* some rule is decided per flow in userspace */
+#define TG_CONFIG_MARK (1u << 2)	/* some rule looks at the packet mark */
+
+/* map `config`, ARRAY[2], index = slot */
+struct tg_config {
+	__u32 flags;		/* TG_CONFIG_* */
+	__u32 rule_count;	/* 0..TG_MAX_RULES */
+	__u32 class_count;	/* 1..TG_MAX_CLASSES */
+	__u32 default_class;	/* class of what no rule matches */
+	__u32 dummy_class;	/* class under which the peer's dummies are counted */
+	__u32 reserved;
+};
+
+#define TG_NO_QUEUE 0xffffffffu
+
+/* map `classes`, ARRAY[2 * TG_MAX_CLASSES], index = slot * TG_MAX_CLASSES + class */
+struct tg_class {
+	__u16 defence;		/* enum tg_defence; 0 = entry not configured */
+	__u16 pad_mode;		/* enum tg_pad_mode */
+	__u16 cell;		/* largest size this class ever sends */
+	__u16 bucket_count;	/* TG_PAD_BUCKETS: 1..TG_MAX_BUCKETS */
+	__u16 buckets[TG_MAX_BUCKETS]; /* ascending, the last one equals `cell` */
+	__u32 queue;		/* index into `queues` and `sessions`, or TG_NO_QUEUE */
+	__u32 reserved;
+};
+
+/* flags of tg_rule */
+#define TG_RULE_FLOW (1u << 0)	/* decided per flow in userspace: the kernel's rule walk skips it */
+
+/* map `rules`, ARRAY[2 * TG_MAX_RULES], index = slot * TG_MAX_RULES + rule; first match wins */
+struct tg_rule {
+	__u16 dport_lo, dport_hi; /* destination ports, host order, inclusive; 0..65535 = any */
+	__u16 sport_lo, sport_hi; /* source ports, likewise */
+	__u32 mark, mark_mask;	/* matches when (packet mark & mask) == mark; mask 0 = any */
+	__u8 proto;		/* IPPROTO_*, 0 = any */
+	__u8 flags;		/* TG_RULE_* */
+	__u16 class;		/* index into `classes` */
+};
+
+enum tg_lpm_side {
+	TG_LPM_TO = 0,		/* destination address of an outgoing packet */
+	TG_LPM_FROM = 1,	/* its source address */
+};
+
+/*
+ * maps `rules4` and `rules6`, LPM tries. The first 32 bits of the key select
+ * the generation slot and the side, so prefixlen = 32 + length of the prefix.
+ * The value is the set of rules (bit n = rule n) whose prefixes contain the
+ * address: the loader adds to each entry the sets of all prefixes around it.
+ */
+struct tg_lpm4_key {
+	__u32 prefixlen;	/* 32..64 */
+	__u16 slot;		/* 0 or 1, host order */
+	__u16 side;		/* enum tg_lpm_side, host order */
+	__u8 addr[4];
+};
+
+struct tg_lpm6_key {
+	__u32 prefixlen;	/* 32..160 */
+	__u16 slot;
+	__u16 side;
+	__u8 addr[16];
+};
+
+struct tg_rule_set {
+	__u64 rules;
+};
+
+/*
+ * map `flows`, LRU_HASH: what the classifier decided. The key is the flow as
+ * this host sends it: an IPv4 address a.b.c.d stands as ::ffff:a.b.c.d, ports
+ * are 0 for protocols without them.
+ */
+struct tg_flow_key {
+	__u8 saddr[16], daddr[16];
+	__be16 sport, dport;
+	__u8 proto;
+	__u8 reserved[3];	/* 0 */
+};
+
+struct tg_flow {
+	__u64 decided_ns;	/* when */
+	__u32 generation;	/* low half of the generation that decided: others ignore it */
+	__u16 class;
+	__u16 reserved;
+};
+
+/* map `queues`, ARRAY[TG_MAX_QUEUES]: one self-clocking queue. Written before any class names it. */
+struct tg_queue {
+	__u32 head_ifindex;	/* veth end that carries the TBF; 0 = entry not configured */
+	__u32 tail_ifindex;	/* its peer, where tg_release runs */
+	__u64 period_ns;	/* one cell per period */
+	__u64 idle_ns;		/* silence that ends a session at its quantum's end */
+	__u32 slots;		/* cells per session quantum; 0 = always on */
+	__u32 budget_cells;	/* backlog that the delay budget allows */
+	__u32 limit_cells;	/* backlog beyond which even `stretch` drops */
+	__u16 cell;		/* inner size of every cell of this queue */
+	__u16 overflow;		/* enum tg_overflow */
+};
+
+/* values of tg_ether_meta.kind */
+#define TG_CELL_REAL 0x5247u	/* "GR" */
+#define TG_CELL_CLOCK 0x4347u	/* "GC" */
+#define TG_CELL_SEGMENT 0x5347u	/* "GS" */
+
+/*
+ * The Ethernet header of the internal veth pairs: never on any wire, so the
+ * twelve address bytes carry our own state beside the packet.
+ */
+struct tg_ether_meta {
+	__u64 enqueued_ns;	/* when a real cell entered its queue */
+	__u16 kind;		/* TG_CELL_* */
+	__u8 class;
+	__u8 queue;
+	__be16 h_proto;		/* ETH_P_IP or ETH_P_IPV6, as on any Ethernet */
+} __attribute__((packed));
+
+/* map `ports`, HASH: internal devices; what enters tg_egress from one of them was shaped already */
+struct tg_port_key {
+	__u32 ifindex;
+};
+
+struct tg_port {
+	__u32 queue;		/* TG_NO_QUEUE for the segmenter */
+};
+
+#define TG_DELAY_BUCKETS 80	/* hist.h: four per octave of microseconds */
+
+/* map `stats`, PERCPU_ARRAY[2 * TG_MAX_CLASSES], index = direction * TG_MAX_CLASSES + class */
+enum tg_direction {
+	TG_OUT = 0,		/* into the tunnel */
+	TG_IN = 1,		/* out of the tunnel: pad bytes are cut off by WireGuard before we see them */
+};
+
+struct tg_stats {
+	__u64 real_packets, real_bytes; /* inner IP bytes */
+	__u64 pad_bytes;	/* added to real packets */
+	__u64 dummy_packets, dummy_bytes;
+	__u64 drop_packets, drop_bytes;
+	__u64 late_packets;	/* real cells beyond the delay budget */
+	__u64 delay[TG_DELAY_BUCKETS]; /* TG_OUT, paced classes: time in the queue */
+};
+
+/* map `reasons`, PERCPU_ARRAY[TG_REASON_COUNT] */
+struct tg_reason_count {
+	__u64 packets;
+};
+
+_Static_assert(sizeof(struct tg_class) == 32, "tg_class layout");
+_Static_assert(sizeof(struct tg_rule) == 20, "tg_rule layout");
+_Static_assert(sizeof(struct tg_lpm4_key) == 12, "tg_lpm4_key layout");
+_Static_assert(sizeof(struct tg_lpm6_key) == 24, "tg_lpm6_key layout");
+_Static_assert(sizeof(struct tg_flow_key) == 40, "tg_flow_key layout");
+_Static_assert(sizeof(struct tg_flow) == 16, "tg_flow layout");
+_Static_assert(sizeof(struct tg_queue) == 40, "tg_queue layout");
+_Static_assert(sizeof(struct tg_ether_meta) == TG_L2_LEN, "tg_ether_meta replaces an Ethernet header");
+
+#endif

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * One tunnel's share of a policy in the form of the kernel maps. Queues are
+ * numbered by the loader, which knows those of the generation before; here a
+ * paced class names its queue by its index in `queues`.
+ */
+#ifndef TENSORGUARD_COMPILE_H
+#define TENSORGUARD_COMPILE_H
+
+#include "tensorguard/policy.h"
+
+struct tg_compiled_prefix {
+	struct tg_cidr cidr;
+	enum tg_lpm_side side;
+	struct tg_rule_set set;	/* with the sets of all prefixes around it */
+};
+
+struct tg_compiled_queue {
+	unsigned class;		/* the class that it serves */
+	struct tg_queue queue;	/* ifindexes 0 */
+	uint64_t rate;		/* bytes per second for the TBF, link-layer header included */
+	uint32_t frame;		/* cell + TG_L2_LEN */
+};
+
+struct tg_compiled {
+	struct tg_config config;
+	struct tg_class classes[TG_MAX_CLASSES]; /* .queue: index into queues below, or TG_NO_QUEUE */
+	struct tg_rule rules[TG_MAX_RULES]; /* a policy rule becomes one or more of these (port ranges) */
+	uint16_t rule_origin[TG_MAX_RULES]; /* index of the policy's rule */
+	struct tg_compiled_prefix *prefixes; /* both families and sides */
+	size_t prefix_count;
+	struct tg_compiled_queue queues[TG_MAX_CLASSES];
+	size_t queue_count;
+};
+
+/*
+ * Compiles the share of tunnel `tunnel`. Errors: -E2BIG when the rules need
+ * more than TG_MAX_RULES entries or the prefixes more than TG_MAX_PREFIXES / 2
+ * per family, -ENOMEM.
+ */
+int tg_policy_compile(const struct tg_policy *policy, size_t tunnel, struct tg_compiled **ret_compiled,
+		      struct tg_error *e);
+
+void tg_compiled_free(struct tg_compiled *compiled);
+
+#endif

@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A policy: what tensorguard(5) policy files say, checked and with defaults
+ * filled in. docs/man/tensorguard-policy.5 is the language's reference.
+ *
+ * tg_policy_load() parses and checks; a policy that it returns is valid as a
+ * whole, so users of the structures need not check again. compile.h turns it
+ * into the maps of include/shared/types.h.
+ */
+#ifndef TENSORGUARD_POLICY_H
+#define TENSORGUARD_POLICY_H
+
+#include <net/if.h>
+#include <netinet/in.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "shared/types.h"
+#include "tensorguard/error.h"
+
+#define TG_POLICY_VERSION 1
+#define TG_MAX_TUNNELS 16
+#define TG_MAX_PEERS 16		/* per tunnel */
+#define TG_MAX_ADDRESSES 8	/* per tunnel */
+#define TG_MAX_LIST 256		/* CIDRs or port ranges in one rule */
+#define TG_NAME_LEN 32		/* names of policies and classes, with the final NUL */
+#define TG_TUNNEL_NAME_LEN 9	/* eight characters: internal devices append to it */
+#define TG_KEY_LEN 32
+
+/* An address or prefix of either family. */
+struct tg_cidr {
+	int family;		/* AF_INET or AF_INET6 */
+	uint8_t length;		/* 0..32 or 0..128 */
+	uint8_t addr[16];	/* network order; 4 or 16 bytes used, the rest 0 */
+};
+
+struct tg_port_range {
+	uint16_t lo, hi;	/* host order, inclusive, lo <= hi */
+};
+
+struct tg_endpoint {
+	int family;		/* AF_INET, AF_INET6; 0 = none (the peer calls us) */
+	uint16_t port;		/* host order */
+	uint8_t addr[16];
+};
+
+struct tg_peer {
+	uint8_t public_key[TG_KEY_LEN];
+	char *preshared_key_file; /* NULL = none */
+	struct tg_endpoint endpoint;
+	struct tg_cidr *allowed_ips; /* at least one */
+	size_t allowed_ip_count;
+	unsigned keepalive_s;	/* 0 = off; 1..65535 */
+	struct in6_addr dummy_target; /* inner IPv6 address that dummies are sent to; :: = none known */
+};
+
+enum tg_role { TG_ROLE_EDGE, TG_ROLE_GATEWAY };
+enum tg_fail { TG_FAIL_CLOSED, TG_FAIL_OPEN };
+enum tg_profile { TG_PROFILE_SURGICAL, TG_PROFILE_COLLABORATIVE, TG_PROFILE_WAREHOUSE, TG_PROFILE_LAB };
+
+struct tg_policy_class {
+	char name[TG_NAME_LEN];
+	unsigned line;
+	enum tg_defence defence;
+	enum tg_pad_mode pad_mode;
+	unsigned cell;		/* bytes of inner IP packet; a multiple of 16, or the tunnel's MTU */
+	unsigned buckets[TG_MAX_BUCKETS];
+	size_t bucket_count;
+	/* constant only */
+	uint64_t period_ns;	/* 100 us .. 1 s */
+	uint64_t session_ns;	/* the quantum; 0 = always */
+	uint64_t idle_ns;
+	uint64_t budget_ns;	/* delay budget: how long a cell may wait in the queue */
+	enum tg_overflow overflow;
+};
+
+/* A tunnel, and the classes of what it carries. */
+struct tg_tunnel {
+	char name[TG_TUNNEL_NAME_LEN]; /* also the device's name when managed */
+	unsigned line;
+	char external[IFNAMSIZ]; /* "" = managed by tg-load; else the name of a device that exists already */
+	char *key_file;		/* managed only */
+	uint16_t listen_port;	/* 0 = any */
+	unsigned mtu;		/* 1280..9000; default 1420 */
+	struct tg_cidr addresses[TG_MAX_ADDRESSES];
+	size_t address_count;
+	struct tg_peer *peers;
+	size_t peer_count;
+	struct tg_policy_class classes[TG_MAX_CLASSES];
+	size_t class_count;	/* at least 1 */
+	unsigned default_class;	/* index into classes */
+};
+
+struct tg_policy_rule {
+	unsigned line;
+	unsigned tunnel;	/* index into tunnels */
+	unsigned class;		/* index into that tunnel's classes */
+	struct tg_cidr *to, *from; /* empty = any address */
+	size_t to_count, from_count;
+	uint8_t proto;		/* IPPROTO_*, 0 = any */
+	struct tg_port_range *ports, *source_ports; /* empty = any; need proto tcp, udp or sctp */
+	size_t port_count, source_port_count;
+	bool has_mark;
+	uint32_t mark, mark_mask;
+	/* decided per flow by the agent: a rule with one of these is a "flow rule" */
+	bool has_uid;
+	uint32_t uid_lo, uid_hi; /* inclusive */
+	char *cgroup;		/* cgroup v2 path below the mount point, without a leading slash; NULL = any */
+	char *sni;		/* lower case; "host" exact, ".suffix" the suffix and everything below; NULL = any */
+};
+
+struct tg_classifier_conf {
+	bool hold;		/* true: undecided packets wait for the agent, and are dropped without it; false: they bypass */
+	uint16_t queue;		/* NFQUEUE number */
+	uint32_t queue_length;	/* packets held at most */
+};
+
+struct tg_policy {
+	char name[TG_NAME_LEN];
+	uint64_t version;	/* the policy's own, monotonic; not the language's */
+	enum tg_role role;
+	enum tg_profile profile;
+	enum tg_fail fail;
+	struct tg_classifier_conf classifier;
+	struct tg_tunnel *tunnels;
+	size_t tunnel_count;	/* 1..TG_MAX_TUNNELS */
+	struct tg_policy_rule *rules;
+	size_t rule_count;	/* 0..TG_MAX_RULES, over all tunnels */
+	char (*warnings)[256];	/* what is legal but defeats the purpose: one line each, "FILE:LINE: text" */
+	size_t warning_count;
+};
+
+/*
+ * Loads `path`. `site` may be NULL or name a file whose `tunnels` entries
+ * replace, by name, the device settings (key_file, listen_port, addresses, mtu,
+ * external, peers) of the policy's tunnels, so that one policy serves many devices.
+ * On success *ret_policy is owned by the caller. Errors: -EINVAL with
+ * "FILE:LINE: what was found, what was expected" in `e`; -ENOENT and other
+ * errno values of open(2); -ENOMEM.
+ */
+int tg_policy_load(const char *path, const char *site, struct tg_policy **ret_policy, struct tg_error *e);
+
+/* The same from memory; `name` stands for the file in messages. `@include` is refused. */
+int tg_policy_parse(const char *text, size_t size, const char *name, struct tg_policy **ret_policy,
+		    struct tg_error *e);
+
+/* NULL-safe. */
+void tg_policy_free(struct tg_policy *policy);
+
+/* The added delay that a profile allows at p99, in nanoseconds. */
+uint64_t tg_profile_budget_ns(enum tg_profile profile);
+
+bool tg_rule_is_flow(const struct tg_policy_rule *rule);
+
+const char *tg_defence_name(enum tg_defence defence);
+const char *tg_pad_mode_name(enum tg_pad_mode mode);
+const char *tg_overflow_name(enum tg_overflow overflow);
+const char *tg_profile_name(enum tg_profile profile);
+const char *tg_role_name(enum tg_role role);
+const char *tg_fail_name(enum tg_fail fail);
+
+#endif

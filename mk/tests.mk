@@ -8,8 +8,8 @@ $(BUILD)/tests/unit-tests: $(UNIT_OBJ) $(AGENT_LIB) $(LIB)
 	$(call quiet,LD)$(CC) $(ALL_LDFLAGS) -o $@ $^ -lcunit $(AGENT_LIBS)
 -include $(UNIT_OBJ:.o=.d)
 
-BPFTEST_OBJ := $(call objects,$(wildcard tests/bpf/*.c))
-$(BPFTEST_OBJ): INC := -Iinclude -Iagent -Itests/unit -I$(BUILD)/bpf
+BPFTEST_OBJ := $(call objects,$(wildcard tests/bpf/*.c) tests/unit/main.c)
+$(filter $(BUILD)/tests/bpf/%,$(BPFTEST_OBJ)): INC := -Iinclude -Iagent -Itests/unit -I$(BUILD)/bpf
 $(BPFTEST_OBJ): | $(BPF_SKEL)
 $(BUILD)/tests/bpf-tests: $(BPFTEST_OBJ) $(AGENT_LIB) $(LIB)
 	$(call quiet,LD)$(CC) $(ALL_LDFLAGS) -o $@ $^ -lcunit $(AGENT_LIBS)

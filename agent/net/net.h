@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The network configuration that the loader makes, through rtnetlink (libmnl).
+ * Every "ensure" brings about a state whether or not it, or a part of it,
+ * exists already, and every "remove" succeeds when there is nothing to remove:
+ * that makes `tg-load up` and `down` repeatable after a crash at any point.
+ *
+ * What is ours is recognised by tags, not by a state file: links carry an
+ * alias that begins with TG_LINK_ALIAS, rules and routes the protocol number
+ * TG_RT_PROTOCOL, iptables chains the prefix TENSORGUARD.
+ *
+ * Errors: negative errno with a message in `e` (the kernel's extended ack text
+ * where it gives one).
+ */
+#ifndef AGENT_NET_NET_H
+#define AGENT_NET_NET_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "tensorguard/policy.h"
+
+#define TG_LINK_ALIAS "tensorguard:"
+#define TG_RT_PROTOCOL 84	/* FRA_PROTOCOL and rtm_protocol of our rules and routes */
+
+/* One rtnetlink socket; not thread-safe. */
+struct net;
+int net_open(struct net **ret_net, struct tg_error *e);
+void net_close(struct net *net);	/* NULL-safe */
+
+/* ---- links (link.c) ---- */
+
+struct net_link {
+	unsigned ifindex;
+	unsigned mtu;
+	unsigned txqlen;
+	unsigned gso_max_segs;
+	bool up;		/* IFF_UP */
+	char kind[16];		/* IFLA_INFO_KIND: "veth", "wireguard", "tun", ... or "" */
+	char alias[64];		/* IFLA_IFALIAS or "" */
+	unsigned peer_ifindex;	/* IFLA_LINK: the other end of a veth, else 0 */
+};
+
+/* -ENODEV when there is no such link. */
+int net_link_get(struct net *net, const char *name, struct net_link *ret_link, struct tg_error *e);
+/* Ensures the pair with these names, MTU and transmit queue length, both ends up, with `alias`, ARP and
+ * multicast chatter off (NOARP, IFF_MULTICAST cleared, IPv6 addrconf off, so that the kernel itself never sends
+ * a packet into it), all segmentation offloads off. A pair that is there but not ours is -EEXIST. */
+int net_veth_ensure(struct net *net, const char *name, const char *peer, unsigned mtu, unsigned txqlen,
+		    const char *alias, struct tg_error *e);
+int net_link_set_up(struct net *net, const char *name, bool up, struct tg_error *e);
+int net_link_set_mtu(struct net *net, const char *name, unsigned mtu, struct tg_error *e);
+int net_link_set_alias(struct net *net, const char *name, const char *alias, struct tg_error *e);
+/* Deletes the link if it is there and its alias begins with TG_LINK_ALIAS; a foreign one is -EPERM. */
+int net_link_remove(struct net *net, const char *name, struct tg_error *e);
+/* Names of all links whose alias begins with `alias_prefix`; free each name and the array. */
+int net_link_list(struct net *net, const char *alias_prefix, char ***ret_names, size_t *ret_count,
+		  struct tg_error *e);
+
+/* ---- addresses and routes (addr.c, route.c) ---- */
+
+int net_addr_ensure(struct net *net, unsigned ifindex, const struct tg_cidr *addr, struct tg_error *e);
+/* Removes addresses of the link that are not in the list (IPv6 link-local ones stay). */
+int net_addr_prune(struct net *net, unsigned ifindex, const struct tg_cidr *keep, size_t count, struct tg_error *e);
+/* Default route of both families through the link in `table`, protocol TG_RT_PROTOCOL; mtu_lock 0 = no lock. */
+int net_route_ensure(struct net *net, uint32_t table, unsigned ifindex, unsigned mtu_lock, struct tg_error *e);
+/* A route to `to` through the link in the main table (for allowed IPs), protocol TG_RT_PROTOCOL. */
+int net_route_to_ensure(struct net *net, const struct tg_cidr *to, unsigned ifindex, unsigned mtu_lock,
+			struct tg_error *e);
+
+struct net_route {
+	struct tg_cidr to;	/* length 0 for a default route */
+	uint32_t table;
+	unsigned ifindex;
+	unsigned mtu_lock;	/* 0 = none */
+};
+
+/* All routes with our protocol; free the array. */
+int net_route_list(struct net *net, struct net_route **ret_routes, size_t *ret_count, struct tg_error *e);
+int net_route_remove(struct net *net, const struct net_route *route, struct tg_error *e);
+
+/* ---- policy routing (rule.c) ---- */
+
+struct net_rule {
+	int family;		/* AF_INET or AF_INET6 */
+	uint32_t priority;
+	bool has_to, has_from;
+	struct tg_cidr to, from;
+	uint8_t proto;		/* 0 = any */
+	struct tg_port_range dport, sport; /* 0..0 = any */
+	bool has_uid;
+	uint32_t uid_lo, uid_hi;
+	uint32_t mark, mark_mask; /* mask 0 = any */
+	bool blackhole;		/* FR_ACT_BLACKHOLE, table unused */
+	uint32_t table;
+};
+
+int net_rule_ensure(struct net *net, const struct net_rule *rule, struct tg_error *e);
+int net_rule_remove(struct net *net, const struct net_rule *rule, struct tg_error *e);
+/* All rules of both families with our protocol; free the array. */
+int net_rule_list(struct net *net, struct net_rule **ret_rules, size_t *ret_count, struct tg_error *e);
+bool net_rule_equal(const struct net_rule *a, const struct net_rule *b);
+
+/* ---- queueing disciplines (qdisc.c) ---- */
+
+struct net_tbf {
+	uint64_t rate;		/* bytes per second */
+	uint32_t burst;		/* bytes */
+	uint32_t limit;		/* bytes that the TBF itself accounts for; the inner queue bounds packets */
+};
+
+/* Root TBF (handle 1:) with pfifo_fast (handle 2:) inside. An equal one is left untouched: replacing would lose
+ * what waits in it. *ret_changed tells which. */
+int net_tbf_ensure(struct net *net, unsigned ifindex, const struct net_tbf *tbf, bool *ret_changed,
+		   struct tg_error *e);
+struct net_qdisc {
+	char kind[16];		/* root qdisc */
+	char inner[16];		/* of TBF's class 1:1, or "" */
+	uint64_t rate;
+	uint32_t burst;
+	bool clsact;
+	uint64_t packets, bytes, drops;
+	uint32_t backlog_packets;
+};
+int net_qdisc_get(struct net *net, unsigned ifindex, struct net_qdisc *ret_qdisc, struct tg_error *e);
+
+/* ---- WireGuard (wireguard.c: generic netlink; uapi.c: wireguard-go's socket) ---- */
+
+enum wg_backend { WG_KERNEL, WG_USERSPACE };
+
+/* Whether this kernel makes `wireguard` links (tried, not guessed from a version). */
+int wg_kernel_available(struct net *net, bool *ret_available, struct tg_error *e);
+/* Ensures the tunnel device with TG_LINK_ALIAS + name: kernel, or a wireguard-go process that outlives us. The
+ * program is looked up in PATH, or $TG_WIREGUARD_GO. Waits (bounded, 5 s) until its socket answers. */
+int wg_device_ensure(struct net *net, const char *name, enum wg_backend backend, unsigned mtu, struct tg_error *e);
+/* Sets private key (read from the tunnel's key_file and wiped), listen port, fwmark and peers; peers that the
+ * tunnel does not name are removed; sessions of unchanged peers go on. */
+int wg_configure(struct net *net, const struct tg_tunnel *tunnel, enum wg_backend backend, uint32_t fwmark,
+		 struct tg_error *e);
+
+struct wg_peer_status {
+	uint8_t public_key[TG_KEY_LEN];
+	struct tg_endpoint endpoint; /* family 0 = unknown */
+	uint64_t rx_bytes, tx_bytes;
+	int64_t last_handshake_s; /* CLOCK_REALTIME, 0 = never */
+};
+struct wg_status {
+	uint16_t listen_port;
+	uint32_t fwmark;
+	struct wg_peer_status peers[TG_MAX_PEERS];
+	size_t peer_count;
+};
+int wg_status_get(struct net *net, const char *name, enum wg_backend backend, struct wg_status *ret_status,
+		  struct tg_error *e);
+/* What an existing device is: WG_KERNEL by link kind, WG_USERSPACE by its socket; -ENODEV if neither. */
+int wg_backend_of(struct net *net, const char *name, enum wg_backend *ret_backend, struct tg_error *e);
+
+/* ---- iptables (iptables.c: runs iptables and ip6tables, -w) ---- */
+
+/* Ensures the chains TENSORGUARD (from mangle OUTPUT and PREROUTING) and TENSORGUARD_SAVE (from mangle
+ * POSTROUTING) that send undecided packets of the policy's flow rules to the queue and keep the class in the
+ * connection mark (shared/mark.h); with no flow rules, the same as remove. Applied with iptables-restore --noflush
+ * in one transaction per family, so that a reload leaves no gap. */
+int iptables_ensure(const struct tg_policy *policy, struct tg_error *e);
+int iptables_remove(struct tg_error *e);
+/* Whether the chains are there as `policy` needs them. */
+int iptables_check(const struct tg_policy *policy, bool *ret_present, struct tg_error *e);
+
+#endif

@@ -6,15 +6,18 @@ BPF_ARCH := $(shell uname -m | sed 's/x86_64/x86/; s/aarch64/arm64/; s/riscv64/r
 BPF_SYS := $(addprefix -idirafter ,$(wildcard /usr/include/$(shell $(CC) -print-multiarch 2>/dev/null || uname -m)))
 BPF_CFLAGS := -g -O2 -target bpf -mcpu=v2 -D__TARGET_ARCH_$(BPF_ARCH) -Wall -Wextra -Werror -Wshadow -Wno-unused-parameter
 
-$(BUILD)/bpf/%.tmp.bpf.o: bpf/%.bpf.c
+BPF_TMP := $(BPF_SKEL:.skel.h=.tmp.bpf.o)
+BPF_OBJ := $(BPF_SKEL:.skel.h=.bpf.o)
+
+# static pattern rules: the general rule for .c files must not take these
+$(BPF_TMP): $(BUILD)/bpf/%.tmp.bpf.o: bpf/%.bpf.c
 	@mkdir -p $(@D)
 	$(call quiet,BPF)$(CLANG) $(BPF_CFLAGS) -Iinclude/shared $(BPF_SYS) -MMD -MP -c $< -o $@
 
-$(BUILD)/bpf/%.bpf.o: $(BUILD)/bpf/%.tmp.bpf.o
+$(BPF_OBJ): $(BUILD)/bpf/%.bpf.o: $(BUILD)/bpf/%.tmp.bpf.o
 	$(call quiet,LINK)$(BPFTOOL) gen object $@ $<
 
-$(BUILD)/bpf/%.skel.h: $(BUILD)/bpf/%.bpf.o
+$(BPF_SKEL): $(BUILD)/bpf/%.skel.h: $(BUILD)/bpf/%.bpf.o
 	$(call quiet,SKEL)$(BPFTOOL) gen skeleton $< name $(subst -,_,$*)_bpf > $@
 
-.PRECIOUS: $(BUILD)/bpf/%.tmp.bpf.o $(BUILD)/bpf/%.bpf.o
 -include $(wildcard $(BUILD)/bpf/*.d)

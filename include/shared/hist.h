@@ -10,7 +10,7 @@
 
 #include "types.h"
 
-static inline __u32 tg_hist_log2(__u64 v)
+tg_inline __u32 tg_hist_log2(__u64 v)
 {
 	__u32 log = 0;
 
@@ -21,7 +21,7 @@ static inline __u32 tg_hist_log2(__u64 v)
 	return log + (__u32)(v >> 1);
 }
 
-static inline __u32 tg_hist_bucket(__u64 ns)
+tg_inline __u32 tg_hist_bucket(__u64 ns)
 {
 	__u64 us = ns / 1000;
 	__u32 e, bucket;
@@ -36,7 +36,7 @@ static inline __u32 tg_hist_bucket(__u64 ns)
 }
 
 /* Lower edge of a bucket in microseconds. */
-static inline __u64 tg_hist_floor_us(__u32 bucket)
+tg_inline __u64 tg_hist_floor_us(__u32 bucket)
 {
 	__u32 e = bucket / 4 + 1;
 

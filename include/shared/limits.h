@@ -14,6 +14,9 @@
 #define TG_MIN_CELL 48		/* an IPv6 header and room for a dummy's counter-free body */
 #define TG_MAX_CELL 9000	/* inner IP bytes; bounded again by the tunnel's MTU */
 
+/* The arithmetic is inlined everywhere: BPF forbids calls under a spin lock. */
+#define tg_inline static inline __attribute__((__always_inline__))
+
 #define TG_L2_LEN 14		/* Ethernet header of the internal veth pairs */
 
 #endif

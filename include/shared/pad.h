@@ -11,7 +11,7 @@
 /* WireGuard rounds its plaintext up to this, capped by the MTU (its white paper, section 5.4.6). */
 #define TG_WG_ALIGN 16u
 
-static inline __u32 tg_pad_pow2(__u32 len, __u32 cell)
+tg_inline __u32 tg_pad_pow2(__u32 len, __u32 cell)
 {
 	__u32 size = 64;
 	int i;
@@ -22,7 +22,7 @@ static inline __u32 tg_pad_pow2(__u32 len, __u32 cell)
 }
 
 /* Uniform over {aligned(len), aligned(len)+16, ..., cell}; `random` must be unpredictable. */
-static inline __u32 tg_pad_uniform(__u32 len, __u32 cell, __u32 random)
+tg_inline __u32 tg_pad_uniform(__u32 len, __u32 cell, __u32 random)
 {
 	__u32 first = (len + TG_WG_ALIGN - 1) & ~(TG_WG_ALIGN - 1);
 	__u32 steps, size;
@@ -35,7 +35,7 @@ static inline __u32 tg_pad_uniform(__u32 len, __u32 cell, __u32 random)
 	return size > cell ? cell : size;
 }
 
-static inline __u32 tg_pad_bucket(const struct tg_class *class, __u32 len)
+tg_inline __u32 tg_pad_bucket(const struct tg_class *class, __u32 len)
 {
 	int i;
 
@@ -52,7 +52,7 @@ static inline __u32 tg_pad_bucket(const struct tg_class *class, __u32 len)
  * Size to which a packet of `len` bytes is padded under `class`, or 0 if the
  * class has no size that holds it.
  */
-static inline __u32 tg_pad_target(const struct tg_class *class, __u32 len, __u32 random)
+tg_inline __u32 tg_pad_target(const struct tg_class *class, __u32 len, __u32 random)
 {
 	if (len > class->cell)
 		return 0;

@@ -13,7 +13,12 @@
 #ifndef TG_SHARED_SESSION_H
 #define TG_SHARED_SESSION_H
 
+#include <linux/bpf.h>
+
 #include "types.h"
+
+/* Clock cells in a row that prove a backlog count wrong: real cells overtake them, so none can be waiting. */
+#define TG_STALE_TICKS 8u
 
 struct tg_session_state {
 	__u64 started_ns;	/* first real packet of the running or the last session */
@@ -24,7 +29,18 @@ struct tg_session_state {
 	__u64 ticks;		/* cells that left the queue, real and clock */
 	__u32 left;		/* slots left; 0 = no session (unless `slots` is 0: always on) */
 	__u32 backlog;		/* real cells in the queue */
+	__u32 stale;		/* clock cells in a row while backlog said that real ones wait */
+	__u32 resets;		/* times that the backlog was found wrong and set to 0 */
 };
+
+/* map `sessions`, ARRAY[TG_MAX_QUEUES]; read it with BPF_F_LOCK */
+struct tg_session {
+	struct bpf_spin_lock lock;
+	__u32 reserved;
+	struct tg_session_state state;
+};
+
+_Static_assert(sizeof(struct tg_session) == 72, "tg_session layout");
 
 enum tg_admit {
 	TG_ADMIT_OK,
@@ -32,7 +48,7 @@ enum tg_admit {
 };
 
 /* A real packet arrives at `now`. Starts a session if none runs; counts it into the backlog. */
-static inline enum tg_admit tg_session_admit(struct tg_session_state *s, const struct tg_queue *q, __u64 now)
+tg_inline enum tg_admit tg_session_admit(struct tg_session_state *s, const struct tg_queue *q, __u64 now)
 {
 	__u32 limit = q->overflow == TG_OVERFLOW_STRETCH ? q->limit_cells : q->budget_cells;
 
@@ -56,7 +72,7 @@ enum tg_release {
 };
 
 /* Uses up one slot. Returns 1 if the session went into another quantum. */
-static inline int tg_session_spend(struct tg_session_state *s, const struct tg_queue *q, __u64 now)
+tg_inline int tg_session_spend(struct tg_session_state *s, const struct tg_queue *q, __u64 now)
 {
 	if (!s->left)
 		s->left = q->slots;	/* backlog beyond the end: the quantum it needs */
@@ -70,17 +86,36 @@ static inline int tg_session_spend(struct tg_session_state *s, const struct tg_q
 }
 
 /*
+ * Keeps the backlog honest when cells vanished between admission and release
+ * (device down, queue purged): the queue hands out a clock cell only when no
+ * real cell waits.
+ */
+tg_inline void tg_session_count_down(struct tg_session_state *s, int real)
+{
+	if (real) {
+		s->stale = 0;
+		if (s->backlog)
+			s->backlog--;
+	} else if (!s->backlog) {
+		s->stale = 0;
+	} else if (++s->stale >= TG_STALE_TICKS) {
+		s->stale = 0;
+		s->backlog = 0;
+		s->resets++;
+	}
+}
+
+/*
  * A cell leaves the queue at `now`; `real` tells which kind. *ret_extended is
  * set to 1 if the session was given another quantum, else to 0.
  */
-static inline enum tg_release tg_session_release(struct tg_session_state *s, const struct tg_queue *q,
+tg_inline enum tg_release tg_session_release(struct tg_session_state *s, const struct tg_queue *q,
 						 __u64 now, int real, int *ret_extended)
 {
 	*ret_extended = 0;
 	s->last_tick_ns = now;
 	s->ticks++;
-	if (real && s->backlog)
-		s->backlog--;
+	tg_session_count_down(s, real);
 	if (!real && q->slots && !s->left)
 		return TG_RELEASE_IDLE;
 	if (q->slots)

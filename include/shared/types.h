@@ -141,6 +141,12 @@ struct tg_queue {
 	__u16 overflow;		/* enum tg_overflow */
 };
 
+/* map `devices`, ARRAY[1]: where the programs send packets */
+struct tg_devices {
+	__u32 tunnel_ifindex;
+	__u32 segmenter_ifindex; /* head of the pair that cuts GSO super-packets */
+};
+
 /* values of tg_ether_meta.kind */
 #define TG_CELL_REAL 0x5247u	/* "GR" */
 #define TG_CELL_CLOCK 0x4347u	/* "GC" */

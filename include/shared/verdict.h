@@ -21,7 +21,7 @@ enum tg_reason {
 	/* sent on, and worth knowing */
 	TG_NOTE_FRAGMENT,	/* a fragment: classified by addresses and protocol, ports ignored (counted beside its verdict) */
 	TG_NOTE_EXT_HEADER,	/* IPv6 extension headers were skipped to find the ports (counted beside its verdict) */
-	TG_NOTE_ICMP_ERROR,	/* an ICMP error: takes the default class (counted beside its verdict) */
+	TG_NOTE_ICMP_ERROR,	/* an ICMP error: classified by addresses and protocol (counted beside its verdict) */
 	TG_NOTE_DEFAULT,	/* no rule matched: default class (counted beside its verdict) */
 	TG_NOTE_ECN,		/* the inner ECN field was set to Not-ECT (counted beside its verdict) */
 	TG_NOTE_LATE,		/* a real cell waited longer than its class's delay budget (counted beside its verdict) */
@@ -33,6 +33,7 @@ enum tg_reason {
 	TG_DROP_NOT_IP,		/* neither IPv4 nor IPv6 */
 	TG_DROP_VLAN,		/* a VLAN tag on an L3 tunnel */
 	TG_DROP_OVERFLOW,	/* queue beyond the delay budget (overflow = drop) or beyond the hard limit */
+	TG_DROP_GSO,		/* a super-packet behind the segmenter: someone turned offloads on again */
 	TG_DROP_NO_CLASS,	/* the class or its queue is not configured: fail closed */
 	TG_DROP_HELPER,		/* a kernel helper failed (no memory, mostly) */
 	TG_DROP_STRAY,		/* a packet on an internal pair that we did not put there */

@@ -1,0 +1,234 @@
+// SPDX-License-Identifier: BSD-3-Clause OR GPL-2.0-only
+/*
+ * The data plane of one tunnel:
+ *
+ *	tg_egress	tc egress of the tunnel: classify, pad, queue
+ *	tg_segment	tc ingress of the segmenter's tail: the same for the pieces of GSO super-packets
+ *	tg_release	tc ingress of a queue's tail: what the clock let go, into the tunnel
+ *	tg_ingress	tc ingress of the tunnel: count, drop the peer's dummies
+ *
+ * Every path ends in exactly one verdict of verdict.h.
+ */
+#include "classify.h"
+#include "hist.h"
+#include "maps.h"
+#include "packet.h"
+#include "shape.h"
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";
+
+static __always_inline int drop(int reason)
+{
+	count_reason(reason);
+	return TC_ACT_SHOT;
+}
+
+static __always_inline void note_packet(const struct packet *p)
+{
+	if (p->fragment)
+		count_reason(TG_NOTE_FRAGMENT);
+	if (p->ext_headers)
+		count_reason(TG_NOTE_EXT_HEADER);
+	if (p->icmp_error)
+		count_reason(TG_NOTE_ICMP_ERROR);
+}
+
+static __always_inline int drop_of_class(struct tg_stats *st, const struct packet *p, int reason)
+{
+	st->drop_packets++;
+	st->drop_bytes += p->ip_len;
+	return drop(reason);
+}
+
+/* Classifies and shapes a packet behind `l2` bytes of link header; it leaves by the queue or by the tunnel. */
+static __always_inline int guard(struct __sk_buff *skb, __u32 l2)
+{
+	__u32 zero = 0, slot, class_id, index, head;
+	struct tg_policy_word *word;
+	struct tg_config *conf;
+	struct tg_class *class;
+	struct tg_stats *st;
+	struct packet p;
+	__u64 generation;
+	int reason;
+
+	reason = parse_packet(skb, l2, &p);
+	if (reason)
+		return drop(reason);
+	note_packet(&p);
+	word = bpf_map_lookup_elem(&policy, &zero);
+	if (!word)
+		return drop(TG_DROP_NO_CLASS);
+	generation = word->generation;	/* once: no packet sees two policies */
+	slot = generation & 1;
+	conf = bpf_map_lookup_elem(&config, &slot);
+	if (!conf)
+		return drop(TG_DROP_NO_CLASS);
+	class_id = classify(conf, &p, generation, skb->mark);
+	st = class_stats(TG_OUT, class_id);
+	index = slot * TG_MAX_CLASSES + class_id;
+	class = bpf_map_lookup_elem(&classes, &index);
+	if (!st || !class || !class->defence)
+		return drop(TG_DROP_NO_CLASS);
+	reason = pad(skb, l2, class, &p, st);
+	if (reason)
+		return drop_of_class(st, &p, reason);
+	if (class->queue != TG_NO_QUEUE) {
+		reason = enqueue(skb, l2, class_id, class, &p, &head);
+		if (reason)
+			return drop_of_class(st, &p, reason);
+		count_reason(TG_PASS_QUEUED);
+		return bpf_redirect(head, 0);
+	}
+	count_reason(TG_PASS_PADDED);
+	return l2 ? bpf_redirect(tunnel_ifindex(), 0) : TC_ACT_OK;
+}
+
+static __always_inline int to_segmenter(struct __sk_buff *skb)
+{
+	struct tg_ether_meta meta = { .kind = TG_CELL_SEGMENT, .h_proto = (__be16)skb->protocol };
+
+	if (put_meta(skb, 0, &meta))
+		return drop(TG_DROP_HELPER);
+	count_reason(TG_PASS_SEGMENT);
+	return bpf_redirect(segmenter_ifindex(), 0);
+}
+
+SEC("tc")
+int tg_egress(struct __sk_buff *skb)
+{
+	struct tg_port_key key = { .ifindex = skb->ingress_ifindex };
+
+	/* Locally made packets come from no device; only the kernel sets this field, so nobody can forge it. */
+	if (key.ifindex && bpf_map_lookup_elem(&ports, &key)) {
+		count_reason(TG_PASS_RELEASED);
+		return TC_ACT_OK;
+	}
+	if (skb->gso_size)
+		return to_segmenter(skb);
+	return guard(skb, 0);
+}
+
+SEC("tc")
+int tg_segment(struct __sk_buff *skb)
+{
+	__u16 kind;
+
+	if (bpf_skb_load_bytes(skb, offsetof(struct tg_ether_meta, kind), &kind, sizeof(kind)) ||
+	    kind != TG_CELL_SEGMENT)
+		return drop(TG_DROP_STRAY);
+	if (skb->gso_size)
+		return drop(TG_DROP_GSO);
+	return guard(skb, TG_L2_LEN);
+}
+
+static __always_inline void account_delay(const struct tg_ether_meta *meta, const struct tg_queue *queue, __u64 now)
+{
+	struct tg_stats *st = class_stats(TG_OUT, meta->class);
+	__u64 delay = now - meta->enqueued_ns;
+	__u32 bucket = tg_hist_bucket(delay);
+
+	if (!st || bucket >= TG_DELAY_BUCKETS)
+		return;
+	st->delay[bucket]++;
+	if (delay > (__u64)queue->budget_cells * queue->period_ns) {
+		st->late_packets++;
+		count_reason(TG_NOTE_LATE);
+	}
+}
+
+/* A copy of the clock cell goes out as a dummy if a session runs; the cell itself goes round again. */
+static __always_inline int clock_cell(struct __sk_buff *skb, const struct tg_ether_meta *meta,
+				      const struct tg_queue *queue, enum tg_release release)
+{
+	struct tg_stats *st = class_stats(TG_OUT, meta->class);
+
+	skb->priority = PRIO_CLOCK;
+	if (release != TG_RELEASE_DUMMY) {
+		count_reason(TG_PASS_CELL_IDLE);
+	} else if (bpf_clone_redirect(skb, tunnel_ifindex(), 0)) {
+		count_reason(TG_DROP_HELPER);
+	} else {
+		count_reason(TG_PASS_CELL_DUMMY);
+		if (st) {
+			st->dummy_packets++;
+			st->dummy_bytes += queue->cell;
+		}
+	}
+	return bpf_redirect(queue->head_ifindex, 0);
+}
+
+SEC("tc")
+int tg_release(struct __sk_buff *skb)
+{
+	struct tg_ether_meta meta;
+	struct tg_session *session;
+	struct tg_queue *queue;
+	enum tg_release release;
+	int extended, real;
+	__u32 index;
+	__u64 now;
+
+	if (bpf_skb_load_bytes(skb, 0, &meta, sizeof(meta)))
+		return drop(TG_DROP_STRAY);
+	index = meta.queue;
+	queue = bpf_map_lookup_elem(&queues, &index);
+	session = bpf_map_lookup_elem(&sessions, &index);
+	if (!queue || !session || queue->tail_ifindex != skb->ifindex)
+		return drop(TG_DROP_STRAY);
+	real = meta.kind == TG_CELL_REAL;
+	if (!real && meta.kind != TG_CELL_CLOCK)
+		return drop(TG_DROP_STRAY);
+	now = bpf_ktime_get_ns();
+	bpf_spin_lock(&session->lock);
+	release = tg_session_release(&session->state, queue, now, real, &extended);
+	bpf_spin_unlock(&session->lock);
+	if (extended)
+		count_reason(TG_NOTE_EXTENDED);
+	if (!real)
+		return clock_cell(skb, &meta, queue, release);
+	account_delay(&meta, queue, now);
+	count_reason(TG_PASS_CELL_REAL);
+	return bpf_redirect(tunnel_ifindex(), 0);
+}
+
+static __always_inline int count_dummy(struct __sk_buff *skb, const struct tg_config *conf)
+{
+	struct tg_stats *st = class_stats(TG_IN, conf->dummy_class);
+
+	if (st) {
+		st->dummy_packets++;
+		st->dummy_bytes += skb->len;
+	}
+	return drop(TG_DROP_DUMMY);
+}
+
+SEC("tc")
+int tg_ingress(struct __sk_buff *skb)
+{
+	struct tg_policy_word *word;
+	struct tg_config *conf;
+	__u32 zero = 0, slot;
+	struct tg_stats *st;
+	struct packet p;
+
+	word = bpf_map_lookup_elem(&policy, &zero);
+	if (!word)
+		return TC_ACT_OK;
+	slot = word->generation & 1;
+	conf = bpf_map_lookup_elem(&config, &slot);
+	/* What is malformed here goes to the stack, which drops it: the tunnel authenticated its sender. */
+	if (!conf || parse_packet(skb, 0, &p))
+		return TC_ACT_OK;
+	if (p.no_next)
+		return count_dummy(skb, conf);
+	reverse_flow(&p.flow);
+	st = class_stats(TG_IN, conf->class_count > 1 ? classify(conf, &p, word->generation, skb->mark) :
+							conf->default_class);
+	if (st) {
+		st->real_packets++;
+		st->real_bytes += p.ip_len;
+	}
+	count_reason(TG_PASS_INGRESS);
+	return TC_ACT_OK;
+}

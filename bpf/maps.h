@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: BSD-3-Clause OR GPL-2.0-only */
+/* The maps of one tunnel; types and indices are documented in include/shared/types.h. */
+#ifndef BPF_MAPS_H
+#define BPF_MAPS_H
+
+#include <linux/bpf.h>
+#include <bpf/bpf_helpers.h>
+
+#include "session.h"
+#include "types.h"
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct tg_policy_word);
+} policy SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 2);
+	__type(key, __u32);
+	__type(value, struct tg_config);
+} config SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 2 * TG_MAX_CLASSES);
+	__type(key, __u32);
+	__type(value, struct tg_class);
+} classes SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 2 * TG_MAX_RULES);
+	__type(key, __u32);
+	__type(value, struct tg_rule);
+} rules SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, TG_MAX_PREFIXES);
+	__type(key, struct tg_lpm4_key);
+	__type(value, struct tg_rule_set);
+} rules4 SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, TG_MAX_PREFIXES);
+	__type(key, struct tg_lpm6_key);
+	__type(value, struct tg_rule_set);
+} rules6 SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, TG_MAX_FLOWS);
+	__type(key, struct tg_flow_key);
+	__type(value, struct tg_flow);
+} flows SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, TG_MAX_QUEUES);
+	__type(key, __u32);
+	__type(value, struct tg_queue);
+} queues SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, TG_MAX_QUEUES);
+	__type(key, __u32);
+	__type(value, struct tg_session);
+} sessions SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct tg_devices);
+} devices SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, TG_MAX_PORTS);
+	__type(key, struct tg_port_key);
+	__type(value, struct tg_port);
+} ports SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 2 * TG_MAX_CLASSES);
+	__type(key, __u32);
+	__type(value, struct tg_stats);
+} stats SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, TG_REASON_COUNT);
+	__type(key, __u32);
+	__type(value, struct tg_reason_count);
+} reasons SEC(".maps");
+
+static __always_inline void count_reason(__u32 reason)
+{
+	struct tg_reason_count *c = bpf_map_lookup_elem(&reasons, &reason);
+
+	if (c)
+		c->packets++;
+}
+
+static __always_inline __u32 tunnel_ifindex(void)
+{
+	__u32 zero = 0;
+	struct tg_devices *d = bpf_map_lookup_elem(&devices, &zero);
+
+	return d ? d->tunnel_ifindex : 0;
+}
+
+static __always_inline __u32 segmenter_ifindex(void)
+{
+	__u32 zero = 0;
+	struct tg_devices *d = bpf_map_lookup_elem(&devices, &zero);
+
+	return d ? d->segmenter_ifindex : 0;
+}
+
+/* Statistics of a class; NULL only for an index out of range. */
+static __always_inline struct tg_stats *class_stats(__u32 direction, __u32 class)
+{
+	__u32 index = direction * TG_MAX_CLASSES + class;
+
+	return bpf_map_lookup_elem(&stats, &index);
+}
+
+#endif

@@ -1,0 +1,86 @@
+# shellcheck shell=bash
+# SPDX-License-Identifier: BSD-3-Clause
+# Running a ring of tests and reading its result. A ring is any command that
+# ends with the line "N passed, N failed, N skipped"; a test that it skips is a
+# line "skip NAME: REASON".
+
+COUNT_LINE='^[0-9]+ passed, [0-9]+ failed, [0-9]+ skipped$'
+
+# ring_count LOG: prints "passed failed skipped" of the last count line; fails if there is none.
+ring_count()
+{
+	local line
+	line=$(grep -aE "$COUNT_LINE" "$1" | tail -n 1)
+	[ -n "$line" ] || return 1
+	echo "$line" | tr -dc '0-9 \n' | tr -s ' '
+}
+
+# ring_skips RING LOG: prints "RING: NAME<TAB>REASON" for each skip.
+ring_skips()
+{
+	sed -nE "s/^skip ([^:]+): *(.*)\$/$1: \1\t\2/p" "$2"
+}
+
+# is_expected NAME FILE: whether the list holds exactly this "RING: TEST".
+is_expected()
+{
+	[ -e "$2" ] && grep -qxF -- "$1" "$2"
+}
+
+# ring_judge RING LOG STATUS EXPECTED: prints "passed failed skipped" as they count for the sum, then one
+# line "! TEXT" for each thing that is wrong and "- TEXT" for each thing worth saying.
+# A ring that crashes, prints no count or miscounts its skips is a failure whatever else it says.
+ring_judge()
+{
+	local ring=$1 log=$2 status=$3 expected=$4
+	local passed=0 failed=0 skipped=0 counted listed=0 name reason notes=''
+
+	if read -r passed failed skipped < <(ring_count "$log"); then
+		if [ "$status" -ne 0 ] && [ "$failed" -eq 0 ]; then
+			failed=1
+			notes+="! ended with status $status$(status_text "$status") although it counts no failure"$'\n'
+		elif [ "$status" -eq 0 ] && [ "$failed" -ne 0 ]; then
+			notes+="! counts $failed failed but ended with status 0"$'\n'
+		fi
+	else
+		passed=0 failed=1 skipped=0
+		notes+="! printed no count and ended with status $status$(status_text "$status")"$'\n'
+	fi
+	counted=$skipped
+	while IFS=$'\t' read -r name reason; do
+		listed=$((listed + 1))
+		if is_expected "$name" "$expected"; then
+			notes+="- skipped, as expected: $name: $reason"$'\n'
+		else
+			notes+="! skipped, not expected: $name: $reason"$'\n'
+			failed=$((failed + 1)) skipped=$((skipped - 1))
+		fi
+	done < <(ring_skips "$ring" "$log")
+	if [ "$listed" -ne "$counted" ]; then
+		notes+="! lists $listed skips but counts $counted"$'\n'
+		failed=$((failed + 1))
+		[ "$skipped" -ge 0 ] || skipped=0
+	fi
+	notes+=$(unexpected_runs "$ring" "$log" "$expected")
+	printf '%s %s %s\n%s' "$passed" "$failed" "$skipped" "$notes"
+}
+
+# Expected skips of a ring that ran after all: worth taking off the list.
+unexpected_runs()
+{
+	local ring=$1 log=$2 expected=$3 name
+
+	[ -e "$expected" ] || return 0
+	grep "^$ring: " "$expected" | while IFS= read -r name; do
+		ring_skips "$ring" "$log" | cut -f 1 | grep -qxF -- "$name" ||
+			echo "- ran, although tests/expected-skips lists it: $name"
+	done
+}
+
+status_text()
+{
+	case $1 in
+	124) echo " (timed out)" ;;
+	1[3-9][0-9]) echo " (signal $(($1 - 128)))" ;;
+	esac
+}

@@ -84,3 +84,34 @@ status_text()
 	1[3-9][0-9]) echo " (signal $(($1 - 128)))" ;;
 	esac
 }
+
+# Sums of run_script, for print_count.
+passed=0 failed=0 skipped=0
+
+# run_script NAME COMMAND...: runs a script of tests, prints its lines with NAME in front and adds to the sums.
+run_script()
+{
+	local name=$1 log status p f s notes
+	shift
+
+	echo "== $name"
+	log=$(mktemp) || exit 1
+	"$@" < /dev/null 2>&1 | tee "$log" | grep --line-buffered -avE "$COUNT_LINE" |
+		sed -uE "s#^(ok|not ok|skip) #\1 $name/#"
+	status=${PIPESTATUS[0]}
+	ring_skips "$name" "$log" | cut -f 1 > "$log.skips"
+	{
+		read -r p f s
+		notes=$(sed -n 's/^! //p')
+	} < <(ring_judge "$name" "$log" "$status" "$log.skips")
+	rm -f "$log" "$log.skips"
+	[ -z "$notes" ] || echo "not ok $name: ${notes//$'\n'/; }"
+	passed=$((passed + p)) failed=$((failed + f)) skipped=$((skipped + s))
+}
+
+# The count line of all that ran; fails when something did.
+print_count()
+{
+	echo "$passed passed, $failed failed, $skipped skipped"
+	[ "$failed" -eq 0 ]
+}

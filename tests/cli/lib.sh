@@ -1,0 +1,76 @@
+# shellcheck shell=bash
+# SPDX-License-Identifier: BSD-3-Clause
+# Checks of one command's exit status, output and errors.
+set -u
+export BIN=$PWD/${BUILD:-build}/bin
+WORK=$(mktemp -d) || exit 1
+trap 'rm -rf "$WORK"' EXIT
+passed=0 failed=0 skipped=0 status=0
+
+ok()
+{
+	echo "ok $1"
+	passed=$((passed + 1))
+}
+
+not_ok()
+{
+	echo "not ok $1: $2"
+	failed=$((failed + 1))
+}
+
+skip()
+{
+	echo "skip $1: $2"
+	skipped=$((skipped + 1))
+}
+
+# check NAME WHY COMMAND...: the test NAME passes when the command succeeds.
+check()
+{
+	local name=$1 why=$2
+	shift 2
+	if "$@"; then
+		ok "$name"
+	else
+		not_ok "$name" "$why"
+	fi
+}
+
+# run COMMAND...: leaves $status, $WORK/out and $WORK/err.
+run()
+{
+	timeout 30 "$@" > "$WORK/out" 2> "$WORK/err" < /dev/null
+	status=$?
+}
+
+# What the last command did, for messages.
+seen()
+{
+	echo "status $status, stdout '$(head -c 200 "$WORK/out")', stderr '$(head -c 200 "$WORK/err")'"
+}
+
+lines()
+{
+	wc -l < "$1"
+}
+
+# is_error STATUS: that exit status, nothing on stdout, exactly one line on stderr.
+is_error()
+{
+	[ $status -eq "$1" ] && [ ! -s "$WORK/out" ] && [ "$(lines "$WORK/err")" -eq 1 ]
+}
+
+# is_json_error STATUS: that exit status, one JSON object with a text "error" on stdout, nothing on stderr.
+is_json_error()
+{
+	[ $status -eq "$1" ] && [ ! -s "$WORK/err" ] &&
+		jq -es 'length == 1 and (.[0].error | type == "string" and length > 0)' "$WORK/out" > /dev/null
+}
+
+finish()
+{
+	echo "$passed passed, $failed failed, $skipped skipped"
+	[ $failed -eq 0 ]
+	exit
+}

@@ -5,7 +5,7 @@ UNIT_SRC := $(wildcard tests/unit/*.c)
 UNIT_OBJ := $(call objects,$(UNIT_SRC))
 $(UNIT_OBJ): INC := -Iinclude -Iagent -Itests/unit
 $(BUILD)/tests/unit-tests: $(UNIT_OBJ) $(AGENT_LIB) $(LIB)
-	$(call quiet,LD)$(CC) $(ALL_LDFLAGS) -o $@ $^ -lcunit $(AGENT_LIBS)
+	$(call quiet,LD)$(CC) $(ALL_LDFLAGS) -o $@ $^ -lcunit -lssl $(AGENT_LIBS)
 -include $(UNIT_OBJ:.o=.d)
 
 BPFTEST_OBJ := $(call objects,$(wildcard tests/bpf/*.c) tests/unit/main.c)

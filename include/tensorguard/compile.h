@@ -18,7 +18,8 @@ struct tg_compiled_prefix {
 struct tg_compiled_queue {
 	unsigned class;		/* the class that it serves */
 	struct tg_queue queue;	/* ifindexes 0 */
-	uint64_t rate;		/* bytes per second for the TBF, link-layer header included */
+	uint64_t rate;		/* bytes per second for the TBF, link-layer header included; rounded to nearest, so
+				   that the period that the TBF keeps is off by at most 1 / (2 * rate) of itself */
 	uint32_t frame;		/* cell + TG_L2_LEN */
 };
 
@@ -34,9 +35,19 @@ struct tg_compiled {
 };
 
 /*
+ * A `stretch` queue drops only beyond this: a second's worth of cells, but at
+ * least TG_STRETCH_CELLS and never fewer than the delay budget allows.
+ */
+#define TG_STRETCH_NS 1000000000ull
+#define TG_STRETCH_CELLS 64u
+
+/* What a cell of `cell` inner bytes is on the wire: IP packet with WireGuard inside, under `mtu`. */
+unsigned tg_wire_size(unsigned cell, unsigned mtu, int outer_family);
+
+/*
  * Compiles the share of tunnel `tunnel`. Errors: -E2BIG when the rules need
  * more than TG_MAX_RULES entries or the prefixes more than TG_MAX_PREFIXES / 2
- * per family, -ENOMEM.
+ * per family, -EINVAL when the policy has no such tunnel, -ENOMEM.
  */
 int tg_policy_compile(const struct tg_policy *policy, size_t tunnel, struct tg_compiled **ret_compiled,
 		      struct tg_error *e);

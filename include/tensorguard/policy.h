@@ -28,12 +28,21 @@
 #define TG_TUNNEL_NAME_LEN 9	/* eight characters: internal devices append to it */
 #define TG_KEY_LEN 32
 
-/* An address or prefix of either family. */
+/* An address or prefix of either family. Those of rules and allowed_ips have no bits beyond their length. */
 struct tg_cidr {
 	int family;		/* AF_INET or AF_INET6 */
 	uint8_t length;		/* 0..32 or 0..128 */
 	uint8_t addr[16];	/* network order; 4 or 16 bytes used, the rest 0 */
 };
+
+bool tg_cidr_equal(const struct tg_cidr *a, const struct tg_cidr *b);
+bool tg_cidr_contains(const struct tg_cidr *outer, const struct tg_cidr *inner);
+bool tg_cidr_overlap(const struct tg_cidr *a, const struct tg_cidr *b);
+/* The prefix without the bits beyond its length. */
+struct tg_cidr tg_cidr_network(const struct tg_cidr *cidr);
+/* "10.84.0.2/24"; always with the length. Returns `text`. */
+#define TG_CIDR_TEXT_LEN 50
+const char *tg_cidr_text(const struct tg_cidr *cidr, char text[static TG_CIDR_TEXT_LEN]);
 
 struct tg_port_range {
 	uint16_t lo, hi;	/* host order, inclusive, lo <= hi */
@@ -90,6 +99,8 @@ struct tg_tunnel {
 	struct tg_policy_class classes[TG_MAX_CLASSES];
 	size_t class_count;	/* at least 1 */
 	unsigned default_class;	/* index into classes */
+	/* Dummies are IPv6 packets from source to target; both are known when a class is `constant`, else perhaps :: */
+	struct in6_addr dummy_source, dummy_target;
 };
 
 struct tg_policy_rule {
@@ -134,14 +145,15 @@ struct tg_policy {
 /*
  * Loads `path`. `site` may be NULL or name a file whose `tunnels` entries
  * replace, by name, the device settings (key_file, listen_port, addresses, mtu,
- * external, peers) of the policy's tunnels, so that one policy serves many devices.
+ * external, peers, dummy) of the policy's tunnels, so that one policy serves many
+ * devices. `@include` is refused: what is reviewed or signed is the whole policy.
  * On success *ret_policy is owned by the caller. Errors: -EINVAL with
  * "FILE:LINE: what was found, what was expected" in `e`; -ENOENT and other
  * errno values of open(2); -ENOMEM.
  */
 int tg_policy_load(const char *path, const char *site, struct tg_policy **ret_policy, struct tg_error *e);
 
-/* The same from memory; `name` stands for the file in messages. `@include` is refused. */
+/* The same from memory; `name` stands for the file in messages. */
 int tg_policy_parse(const char *text, size_t size, const char *name, struct tg_policy **ret_policy,
 		    struct tg_error *e);
 

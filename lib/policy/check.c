@@ -1,0 +1,238 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Checks that span tunnels and rules, and warnings: what is legal but defeats the purpose. */
+#include <errno.h>
+#include <string.h>
+
+#include "policy/parts.h"
+#include "util/parse.h"
+
+#define SHORT_SESSION_NS (60 * 1000000000ull)
+enum { IPV6_LEAST_MTU = 1280 };
+
+/* ---- errors ---- */
+
+static int check_addresses(const struct conf *c, const struct tg_tunnel *a, const struct tg_tunnel *b)
+{
+	char mine[TG_CIDR_TEXT_LEN], other[TG_CIDR_TEXT_LEN];
+
+	for (size_t i = 0; i < b->address_count; i++)
+		for (size_t k = 0; k < a->address_count; k++)
+			if (tg_cidr_overlap(&b->addresses[i], &a->addresses[k]))
+				return conf_fail_at(c, b->line, "address %s of tunnel '%s' overlaps %s of tunnel '%s', "
+						    "expected separate networks", tg_cidr_text(&b->addresses[i], mine),
+						    b->name, tg_cidr_text(&a->addresses[k], other), a->name);
+	return 0;
+}
+
+static const char *device_of(const struct tg_tunnel *t)
+{
+	return t->external[0] ? t->external : t->name;
+}
+
+static int check_pair(const struct conf *c, const struct tg_tunnel *a, const struct tg_tunnel *b)
+{
+	if (!strcmp(a->name, b->name))
+		return conf_fail_at(c, b->line, "a second tunnel '%s', expected another name", b->name);
+	if (!strcmp(device_of(a), device_of(b)))
+		return conf_fail_at(c, b->line, "tunnels '%s' and '%s' are both the device %s, expected one tunnel per device",
+				    a->name, b->name, device_of(b));
+	if (a->listen_port && a->listen_port == b->listen_port)
+		return conf_fail_at(c, b->line, "tunnels '%s' and '%s' both have listen_port %u, expected different ports",
+				    a->name, b->name, b->listen_port);
+	return check_addresses(c, a, b);
+}
+
+int policy_check_tunnels(const struct conf *c)
+{
+	const struct tg_policy *policy = c->out;
+	int ret = 0;
+
+	for (size_t i = 1; i < policy->tunnel_count && !ret; i++)
+		for (size_t k = 0; k < i && !ret; k++)
+			ret = check_pair(c, &policy->tunnels[k], &policy->tunnels[i]);
+	return ret;
+}
+
+/* ---- warnings about classes ---- */
+
+static bool tunnel_carries_ipv6(const struct tg_policy *policy, size_t tunnel)
+{
+	for (size_t i = 0; i < policy->rule_count; i++)
+		if (policy->rules[i].tunnel == tunnel && policy_rule_has_family(&policy->rules[i], AF_INET6))
+			return true;
+	return false;
+}
+
+static int warn_constant(struct conf *c, const struct tg_policy_class *class, bool ipv6)
+{
+	uint64_t budget = tg_profile_budget_ns(c->out->profile);
+	char a[TG_DURATION_TEXT_LEN], b[TG_DURATION_TEXT_LEN];
+	int ret = 0;
+
+	if (class->period_ns > budget)
+		ret = conf_warn(c, class->line, "class '%s': a cell waits up to its period of %s, profile \"%s\" allows %s",
+				class->name, tg_duration_text(class->period_ns, a), tg_profile_name(c->out->profile),
+				tg_duration_text(budget, b));
+	if (!ret && class->session_ns && class->session_ns < SHORT_SESSION_NS)
+		ret = conf_warn(c, class->line, "class '%s': jobs are told apart by their length in steps of %s; "
+				"take the longest job plus 5 %%, or \"always\"", class->name,
+				tg_duration_text(class->session_ns, a));
+	if (!ret && ipv6 && class->cell < IPV6_LEAST_MTU)
+		ret = conf_warn(c, class->line, "class '%s': IPv6 datagrams above %u bytes do not fit its cell and are dropped; "
+				"IPv6 promises applications %u (RFC 8200)", class->name, class->cell, IPV6_LEAST_MTU);
+	return ret;
+}
+
+static int warn_mixture(struct conf *c, const struct tg_tunnel *t)
+{
+	const struct tg_policy_class *first = &t->classes[0];
+	int ret = 0;
+
+	for (size_t i = 1; i < t->class_count && !ret; i++) {
+		const struct tg_policy_class *class = &t->classes[i];
+
+		if (class->defence != first->defence)
+			ret = conf_warn(c, class->line, "classes '%s' and '%s': packets of a pad class stand out between "
+					"the cells of a constant one; give each a tunnel of its own", first->name, class->name);
+		if (!ret && class->cell != first->cell)
+			ret = conf_warn(c, class->line, "classes '%s' and '%s' are told apart by their cells of %u and %u bytes; "
+					"give each a tunnel of its own", first->name, class->name, first->cell, class->cell);
+	}
+	return ret;
+}
+
+static int warn_tunnel(struct conf *c, size_t index)
+{
+	const struct tg_tunnel *t = &c->out->tunnels[index];
+	bool ipv6 = tunnel_carries_ipv6(c->out, index);
+	int ret = 0;
+
+	for (size_t i = 0; i < t->class_count && !ret; i++)
+		if (t->classes[i].defence == TG_DEFENCE_CONSTANT)
+			ret = warn_constant(c, &t->classes[i], ipv6);
+	return ret ? ret : warn_mixture(c, t);
+}
+
+/* ---- warnings about rules ---- */
+
+static bool covers_prefixes(const struct tg_cidr *a, size_t a_count, const struct tg_cidr *b, size_t b_count)
+{
+	if (!a_count)
+		return true;
+	if (!b_count)
+		return false;
+	for (size_t i = 0; i < b_count; i++) {
+		size_t k = 0;
+
+		while (k < a_count && !tg_cidr_contains(&a[k], &b[i]))
+			k++;
+		if (k == a_count)
+			return false;
+	}
+	return true;
+}
+
+static bool covers_ports(const struct tg_port_range *a, size_t a_count, const struct tg_port_range *b, size_t b_count)
+{
+	if (!a_count)
+		return true;
+	if (!b_count)
+		return false;
+	for (size_t i = 0; i < b_count; i++) {
+		size_t k = 0;
+
+		while (k < a_count && (a[k].lo > b[i].lo || a[k].hi < b[i].hi))
+			k++;
+		if (k == a_count)
+			return false;
+	}
+	return true;
+}
+
+static bool covers_sni(const char *a, const char *b)
+{
+	size_t a_len, b_len;
+
+	if (!a || !b)
+		return !a;
+	if (!strcmp(a, b))
+		return true;
+	a_len = strlen(a);
+	b_len = strlen(b);
+	if (a[0] != '.')
+		return false;
+	return (b_len > a_len && !strcmp(b + b_len - a_len, a)) || !strcmp(b, a + 1);
+}
+
+static bool covers_flow(const struct tg_policy_rule *a, const struct tg_policy_rule *b)
+{
+	if (a->has_uid && (!b->has_uid || a->uid_lo > b->uid_lo || a->uid_hi < b->uid_hi))
+		return false;
+	if (a->cgroup && (!b->cgroup || strcmp(a->cgroup, b->cgroup)))
+		return false;
+	return covers_sni(a->sni, b->sni);
+}
+
+/* Whether `a` matches everything that `b` matches. May say no when several parts of `a` do it together. */
+static bool covers(const struct tg_policy_rule *a, const struct tg_policy_rule *b)
+{
+	if (a->proto && a->proto != b->proto)
+		return false;
+	if (a->has_mark && (!b->has_mark || (a->mark_mask & ~b->mark_mask) || (b->mark & a->mark_mask) != a->mark))
+		return false;
+	return covers_prefixes(a->to, a->to_count, b->to, b->to_count) &&
+	       covers_prefixes(a->from, a->from_count, b->from, b->from_count) &&
+	       covers_ports(a->ports, a->port_count, b->ports, b->port_count) &&
+	       covers_ports(a->source_ports, a->source_port_count, b->source_ports, b->source_port_count) &&
+	       covers_flow(a, b);
+}
+
+/* WireGuard has no key for what is in no peer's allowed_ips. */
+static int warn_unreachable(struct conf *c, const struct tg_policy_rule *rule)
+{
+	const struct tg_tunnel *t = &c->out->tunnels[rule->tunnel];
+	char text[TG_CIDR_TEXT_LEN];
+	int ret = 0;
+
+	for (size_t i = 0; i < rule->to_count && t->peer_count && !ret; i++) {
+		bool found = false;
+
+		for (size_t p = 0; p < t->peer_count && !found; p++)
+			for (size_t k = 0; k < t->peers[p].allowed_ip_count && !found; k++)
+				found = tg_cidr_overlap(&rule->to[i], &t->peers[p].allowed_ips[k]);
+		if (!found)
+			ret = conf_warn(c, rule->line, "%s is in no allowed_ips of tunnel '%s': its packets are lost",
+					tg_cidr_text(&rule->to[i], text), t->name);
+	}
+	return ret;
+}
+
+static int warn_rule(struct conf *c, size_t index)
+{
+	const struct tg_policy_rule *rules = c->out->rules, *rule = &rules[index];
+	size_t i = 0;
+	int ret = 0;
+
+	while (i < index && !covers(&rules[i], rule))
+		i++;
+	if (i < index)
+		ret = conf_warn(c, rule->line, "this rule never applies: the one in line %u matches all that it matches",
+				rules[i].line);
+	if (!ret && c->out->role == TG_ROLE_GATEWAY && (rule->has_uid || rule->cgroup))
+		ret = conf_warn(c, rule->line, "forwarded packets have neither uid nor cgroup: this rule matches only the "
+				"gateway's own");
+	return ret ? ret : warn_unreachable(c, rule);
+}
+
+int policy_add_warnings(struct conf *c)
+{
+	int ret = 0;
+
+	for (size_t i = 0; i < c->out->tunnel_count && !ret; i++)
+		ret = warn_tunnel(c, i);
+	for (size_t i = 0; i < c->out->rule_count && !ret; i++)
+		ret = warn_rule(c, i);
+	if (!ret && !c->out->rule_count)
+		ret = conf_warn(c, 1, "no rules: nothing is routed into the tunnels");
+	return ret;
+}

@@ -1,0 +1,319 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "policy/conf.h"
+
+enum { NAME_SHOWN = 160, VALUE_SHOWN = 48, TEXT_LEN = 384 };
+
+/* The end of a long path says more than its beginning. */
+static const char *shown_name(const char *name)
+{
+	size_t len = strlen(name);
+
+	return len > NAME_SHOWN ? name + len - NAME_SHOWN : name;
+}
+
+/* ---- files ---- */
+
+/* libconfig would open the file named there, from wherever the process stands. */
+static bool find_include(const char *text, unsigned *ret_line)
+{
+	unsigned line = 1;
+
+	for (const char *p = text; p; line++) {
+		p += strspn(p, " \t");
+		if (!strncmp(p, "@include", strlen("@include"))) {
+			*ret_line = line;
+			return true;
+		}
+		p = strchr(p, '\n');
+		if (p)
+			p++;
+	}
+	return false;
+}
+
+int conf_file_open(struct conf *c, struct conf_file *file, const char *text, size_t size)
+{
+	const char *name = shown_name(file->name);
+	unsigned line;
+	char *copy;
+	int ret = 0;
+
+	if (size > CONF_MAX_SIZE)
+		return tg_error(c->e, -EINVAL, "%s: more than %u bytes, expected a policy", name, CONF_MAX_SIZE);
+	if (memchr(text, '\0', size))
+		return tg_error(c->e, -EINVAL, "%s: a zero byte, expected text", name);
+	copy = strndup(text, size);
+	if (!copy)
+		return tg_error(c->e, -ENOMEM, "%s: out of memory", name);
+	config_init(&file->config);
+	file->open = true;
+	if (find_include(copy, &line))
+		ret = tg_error(c->e, -EINVAL, "%s:%u: @include, expected one file that says everything", name, line);
+	else if (!config_read_string(&file->config, copy))
+		ret = tg_error(c->e, -EINVAL, "%s:%d: %s", name, config_error_line(&file->config),
+			       config_error_text(&file->config) ? config_error_text(&file->config) : "syntax error");
+	free(copy);
+	return ret;
+}
+
+void conf_file_close(struct conf_file *file)
+{
+	if (file->open)
+		config_destroy(&file->config);
+	file->open = false;
+}
+
+int conf_read(const char *path, char **ret_text, size_t *ret_size, struct tg_error *e)
+{
+	size_t size = 0;
+	ssize_t n;
+	char *text;
+	int fd, ret = 0;
+
+	text = malloc(CONF_MAX_SIZE + 1);
+	if (!text)
+		return tg_error(e, -ENOMEM, "out of memory");
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0) {
+		ret = tg_error(e, -errno, "cannot open %s: %s", shown_name(path), strerror(errno));
+		goto out;
+	}
+	while (size <= CONF_MAX_SIZE) {
+		n = read(fd, text + size, CONF_MAX_SIZE + 1 - size);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			ret = tg_error(e, -errno, "cannot read %s: %s", shown_name(path), strerror(errno));
+		if (n <= 0)
+			break;
+		size += (size_t)n;
+	}
+	close(fd);
+out:
+	if (ret) {
+		free(text);
+		return ret;
+	}
+	*ret_text = text;
+	*ret_size = size;
+	return 0;
+}
+
+/* ---- messages ---- */
+
+static const char *file_of(const struct conf *c, const config_setting_t *s)
+{
+	return shown_name(c->site.open && s->config == &c->site.config ? c->site.name : c->policy.name);
+}
+
+int conf_fail(const struct conf *c, const config_setting_t *s, const char *format, ...)
+{
+	char text[TEXT_LEN];
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(text, sizeof(text), format, args);
+	va_end(args);
+	if (!config_setting_parent(s))
+		return tg_error(c->e, -EINVAL, "%s: %s", file_of(c, s), text);
+	return tg_error(c->e, -EINVAL, "%s:%u: %s", file_of(c, s), config_setting_source_line(s), text);
+}
+
+int conf_fail_at(const struct conf *c, unsigned line, const char *format, ...)
+{
+	char text[TEXT_LEN];
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(text, sizeof(text), format, args);
+	va_end(args);
+	return tg_error(c->e, -EINVAL, "%s:%u: %s", shown_name(c->policy.name), line, text);
+}
+
+/* Quoted, cut, and with nothing in it that a terminal or a JSON writer would trip over. */
+static void show_string(const char *value, char *text, size_t size)
+{
+	size_t len = strlen(value), n = 0;
+
+	text[n++] = '"';
+	for (; *value && n < VALUE_SHOWN; value++)
+		text[n++] = *value >= ' ' && *value <= '~' ? *value : '?';
+	snprintf(text + n, size - n, "%s", len >= VALUE_SHOWN ? "...\"" : "\"");
+}
+
+static void show_value(const config_setting_t *s, char *text, size_t size)
+{
+	switch (config_setting_type(s)) {
+	case CONFIG_TYPE_STRING:
+		show_string(config_setting_get_string(s), text, size);
+		break;
+	case CONFIG_TYPE_INT:
+	case CONFIG_TYPE_INT64:
+		snprintf(text, size, "%lld", config_setting_get_int64(s));
+		break;
+	case CONFIG_TYPE_FLOAT:
+		snprintf(text, size, "%.12g", config_setting_get_float(s));
+		break;
+	case CONFIG_TYPE_BOOL:
+		snprintf(text, size, "%s", config_setting_get_bool(s) ? "true" : "false");
+		break;
+	case CONFIG_TYPE_GROUP:
+		snprintf(text, size, "a group");
+		break;
+	default:
+		snprintf(text, size, "a list of %d", config_setting_length(s));
+		break;
+	}
+}
+
+/* "cell", or "to[2]" for an element of a list. */
+static void show_key(const config_setting_t *s, char *text, size_t size)
+{
+	const config_setting_t *parent = config_setting_parent(s);
+
+	if (config_setting_name(s))
+		snprintf(text, size, "%.40s", config_setting_name(s));
+	else if (parent && config_setting_name(parent))
+		snprintf(text, size, "%.40s[%d]", config_setting_name(parent), config_setting_index(s));
+	else
+		snprintf(text, size, "the value");
+}
+
+int conf_expected(const struct conf *c, const config_setting_t *s, const char *format, ...)
+{
+	char text[TEXT_LEN], key[64], value[2 * VALUE_SHOWN];
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(text, sizeof(text), format, args);
+	va_end(args);
+	show_key(s, key, sizeof(key));
+	show_value(s, value, sizeof(value));
+	return conf_fail(c, s, "%s is %s, expected %s", key, value, text);
+}
+
+int conf_expected_secret(const struct conf *c, const config_setting_t *s, const char *expected)
+{
+	char key[64];
+
+	if (config_setting_type(s) != CONFIG_TYPE_STRING)
+		return conf_expected(c, s, "%s", expected);
+	show_key(s, key, sizeof(key));
+	return conf_fail(c, s, "%s is something else, expected %s", key, expected);
+}
+
+int conf_warn(struct conf *c, unsigned line, const char *format, ...)
+{
+	struct tg_policy *policy = c->out;
+	char text[sizeof(*policy->warnings)];
+	char (*warnings)[sizeof(text)];
+	va_list args;
+	int used;
+
+	warnings = reallocarray(policy->warnings, policy->warning_count + 1, sizeof(*warnings));
+	if (!warnings)
+		return tg_error(c->e, -ENOMEM, "out of memory");
+	policy->warnings = warnings;
+	used = snprintf(text, sizeof(text), "%.80s:%u: ", shown_name(c->policy.name), line);
+	va_start(args, format);
+	vsnprintf(text + used, sizeof(text) - (size_t)used, format, args);
+	va_end(args);
+	memcpy(warnings[policy->warning_count++], text, sizeof(text));
+	return 0;
+}
+
+/* ---- groups ---- */
+
+int conf_group_begin(struct conf *c, const config_setting_t *s, const config_setting_t *site, const char *what,
+		     struct conf_group *ret_group)
+{
+	if (!config_setting_is_group(s))
+		return conf_expected(c, s, "a group: %s { ... }", what);
+	if (site && !config_setting_is_group(site))
+		return conf_expected(c, site, "a group: %s { ... }", what);
+	*ret_group = (struct conf_group){ .conf = c, .set = s, .site = site };
+	snprintf(ret_group->what, sizeof(ret_group->what), "%s", what);
+	return 0;
+}
+
+static void ask(struct conf_group *g, const char *key, bool in_site)
+{
+	for (size_t i = 0; i < g->count; i++) {
+		if (!strcmp(g->keys[i], key)) {
+			g->in_site[i] |= in_site;
+			return;
+		}
+	}
+	if (g->count == CONF_MAX_KEYS)
+		return;
+	g->keys[g->count] = key;
+	g->in_site[g->count++] = in_site;
+}
+
+const config_setting_t *conf_get(struct conf_group *g, const char *key)
+{
+	ask(g, key, false);
+	return config_setting_get_member(g->set, key);
+}
+
+const config_setting_t *conf_get_site(struct conf_group *g, const char *key)
+{
+	const config_setting_t *s = NULL;
+
+	ask(g, key, true);
+	if (g->site)
+		s = config_setting_get_member(g->site, key);
+	return s ? s : config_setting_get_member(g->set, key);
+}
+
+int conf_require(struct conf_group *g, const char *key, const config_setting_t **ret_setting)
+{
+	const config_setting_t *s = conf_get(g, key);
+
+	if (!s)
+		return conf_fail(g->conf, g->set, "no key '%s' in %s", key, g->what);
+	*ret_setting = s;
+	return 0;
+}
+
+static int unknown_key(const struct conf_group *g, const config_setting_t *s, bool site)
+{
+	char list[256] = "";
+	size_t used = 0;
+
+	for (size_t i = 0; i < g->count && used < sizeof(list); i++)
+		if (!site || g->in_site[i])
+			used += (size_t)snprintf(list + used, sizeof(list) - used, "%s%s", used ? ", " : "", g->keys[i]);
+	return conf_fail(g->conf, s, "unknown key '%.40s' in %s, expected one of %s", config_setting_name(s), g->what,
+			 list);
+}
+
+static int check_leftovers(const struct conf_group *g, const config_setting_t *group, bool site)
+{
+	for (int i = 0; i < config_setting_length(group); i++) {
+		const config_setting_t *s = config_setting_get_elem(group, (unsigned)i);
+		bool known = false;
+
+		for (size_t k = 0; k < g->count && !known; k++)
+			known = (!site || g->in_site[k]) && !strcmp(g->keys[k], config_setting_name(s));
+		if (!known)
+			return unknown_key(g, s, site);
+	}
+	return 0;
+}
+
+int conf_group_end(const struct conf_group *g)
+{
+	int ret = check_leftovers(g, g->set, false);
+
+	return ret || !g->site ? ret : check_leftovers(g, g->site, true);
+}

@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The words of the language, for the parser and for whoever shows a policy. */
+#include "policy/parts.h"
+
+const struct conf_word policy_roles[] = {
+	{ "edge", TG_ROLE_EDGE }, { "gateway", TG_ROLE_GATEWAY }, { NULL, 0 },
+};
+
+const struct conf_word policy_profiles[] = {
+	{ "surgical", TG_PROFILE_SURGICAL }, { "collaborative", TG_PROFILE_COLLABORATIVE },
+	{ "warehouse", TG_PROFILE_WAREHOUSE }, { "lab", TG_PROFILE_LAB }, { NULL, 0 },
+};
+
+const struct conf_word policy_fails[] = {
+	{ "closed", TG_FAIL_CLOSED }, { "open", TG_FAIL_OPEN }, { NULL, 0 },
+};
+
+const struct conf_word policy_defences[] = {
+	{ "pad", TG_DEFENCE_PAD }, { "constant", TG_DEFENCE_CONSTANT }, { NULL, 0 },
+};
+
+const struct conf_word policy_pad_modes[] = {
+	{ "cell", TG_PAD_CELL }, { "buckets", TG_PAD_BUCKETS }, { "pow2", TG_PAD_POW2 },
+	{ "uniform", TG_PAD_UNIFORM }, { NULL, 0 },
+};
+
+const struct conf_word policy_overflows[] = {
+	{ "drop", TG_OVERFLOW_DROP }, { "stretch", TG_OVERFLOW_STRETCH }, { NULL, 0 },
+};
+
+static const char *word_of(const struct conf_word *words, int value)
+{
+	for (; words->word; words++)
+		if (words->value == value)
+			return words->word;
+	return "unknown";
+}
+
+const char *tg_defence_name(enum tg_defence defence)
+{
+	return word_of(policy_defences, (int)defence);
+}
+
+const char *tg_pad_mode_name(enum tg_pad_mode mode)
+{
+	return word_of(policy_pad_modes, (int)mode);
+}
+
+const char *tg_overflow_name(enum tg_overflow overflow)
+{
+	return word_of(policy_overflows, (int)overflow);
+}
+
+const char *tg_profile_name(enum tg_profile profile)
+{
+	return word_of(policy_profiles, (int)profile);
+}
+
+const char *tg_role_name(enum tg_role role)
+{
+	return word_of(policy_roles, (int)role);
+}
+
+const char *tg_fail_name(enum tg_fail fail)
+{
+	return word_of(policy_fails, (int)fail);
+}
+
+uint64_t tg_profile_budget_ns(enum tg_profile profile)
+{
+	switch (profile) {
+	case TG_PROFILE_SURGICAL:
+		return 500000;
+	case TG_PROFILE_COLLABORATIVE:
+		return 2000000;
+	case TG_PROFILE_WAREHOUSE:
+		return 10000000;
+	case TG_PROFILE_LAB:
+		return 50000000;
+	}
+	return 0;
+}

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The parts of a policy file, one function each, and the checks that span several of them. */
+#ifndef POLICY_PARTS_H
+#define POLICY_PARTS_H
+
+#include "policy/conf.h"
+
+extern const struct conf_word policy_roles[], policy_profiles[], policy_fails[];
+extern const struct conf_word policy_defences[], policy_pad_modes[], policy_overflows[];
+
+int policy_parse_tunnel(struct conf *c, const config_setting_t *s, struct tg_tunnel *t);
+int policy_parse_class(struct conf *c, const config_setting_t *s, const struct tg_tunnel *t,
+		       struct tg_policy_class *class);
+int policy_parse_rule(struct conf *c, const config_setting_t *s, struct tg_policy_rule *rule);
+
+/* What no single tunnel or rule can know: errors, then warnings. */
+int policy_check_tunnels(const struct conf *c);
+int policy_add_warnings(struct conf *c);
+
+/* Whether some packet of `family` can match. */
+bool policy_rule_has_family(const struct tg_policy_rule *rule, int family);
+
+#endif

@@ -1,0 +1,447 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "policy/parts.h"
+#include "tensorguard/base64.h"
+#include "util/parse.h"
+
+#define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
+
+enum { DEFAULT_MTU = 1420, MIN_MTU = 1280 };
+
+/* Keys of a managed device, which `external` rules out. */
+static const char *const managed_keys[] = { "key_file", "listen_port", "addresses", "peers" };
+
+static bool from_site(const struct conf *c, const config_setting_t *s)
+{
+	return c->site.open && s->config == &c->site.config;
+}
+
+static bool is_host(const struct tg_cidr *cidr)
+{
+	struct in6_addr v6;
+
+	if (cidr->family == AF_INET)
+		return cidr->addr[0] && cidr->addr[0] != 127 && cidr->addr[0] < 224;
+	memcpy(&v6, cidr->addr, sizeof(v6));
+	return !IN6_IS_ADDR_UNSPECIFIED(&v6) && !IN6_IS_ADDR_LOOPBACK(&v6) && !IN6_IS_ADDR_MULTICAST(&v6);
+}
+
+static struct tg_cidr host_of(const struct in6_addr *addr)
+{
+	struct tg_cidr cidr = { .family = AF_INET6, .length = 128 };
+
+	memcpy(cidr.addr, addr, sizeof(cidr.addr));
+	return cidr;
+}
+
+static bool peer_allows(const struct tg_peer *peer, const struct tg_cidr *cidr)
+{
+	for (size_t i = 0; i < peer->allowed_ip_count; i++)
+		if (tg_cidr_contains(&peer->allowed_ips[i], cidr))
+			return true;
+	return false;
+}
+
+/* ---- peers ---- */
+
+static int parse_public_key(struct conf_group *g, struct tg_peer *peer)
+{
+	static const uint8_t zero[TG_KEY_LEN];
+	const config_setting_t *s;
+	int ret;
+
+	ret = conf_require(g, "public_key", &s);
+	if (ret)
+		return ret;
+	if (!config_setting_get_string(s) || tg_key_from_base64(config_setting_get_string(s), peer->public_key) ||
+	    !memcmp(peer->public_key, zero, sizeof(zero)))
+		return conf_expected_secret(g->conf, s, "a WireGuard public key: 44 characters of base64");
+	return 0;
+}
+
+static int parse_endpoint(struct conf_group *g, struct tg_peer *peer)
+{
+	const config_setting_t *s = conf_get(g, "endpoint");
+
+	if (!s)
+		return 0;
+	if (!config_setting_get_string(s) || tg_parse_endpoint(config_setting_get_string(s), &peer->endpoint))
+		return conf_expected(g->conf, s, "an address and port such as 192.0.2.1:51820 or [2001:db8::1]:51820 "
+				     "(names are not resolved: at boot there may be no DNS)");
+	return 0;
+}
+
+/* Without a word from the policy only a single host in allowed_ips is beyond doubt. */
+static int parse_dummy_target(struct conf_group *g, struct tg_peer *peer)
+{
+	const config_setting_t *s = conf_get(g, "dummy_target");
+	struct tg_cidr target;
+	size_t hosts = 0;
+	int ret;
+
+	if (s) {
+		ret = conf_in6_addr(g->conf, s, &peer->dummy_target);
+		if (ret)
+			return ret;
+		target = host_of(&peer->dummy_target);
+		return peer_allows(peer, &target) ? 0 : conf_expected(g->conf, s, "an address within allowed_ips");
+	}
+	for (size_t i = 0; i < peer->allowed_ip_count; i++) {
+		const struct tg_cidr *cidr = &peer->allowed_ips[i];
+
+		if (cidr->family == AF_INET6 && cidr->length == 128 && !hosts++)
+			memcpy(&peer->dummy_target, cidr->addr, sizeof(peer->dummy_target));
+	}
+	if (hosts != 1)
+		peer->dummy_target = in6addr_any;
+	return 0;
+}
+
+static int parse_peer(struct conf *c, const config_setting_t *s, struct tg_peer *peer)
+{
+	const config_setting_t *value;
+	int64_t keepalive = 0;
+	struct conf_group g;
+	int ret;
+
+	ret = conf_group_begin(c, s, NULL, "peer", &g);
+	if (!ret)
+		ret = parse_public_key(&g, peer);
+	if (ret)
+		return ret;
+	value = conf_get(&g, "preshared_key_file");
+	if (value)
+		ret = conf_path(c, value, &peer->preshared_key_file);
+	if (!ret)
+		ret = parse_endpoint(&g, peer);
+	if (!ret)
+		ret = conf_require(&g, "allowed_ips", &value);
+	if (!ret)
+		ret = conf_cidr_list(c, value, TG_MAX_LIST, &peer->allowed_ips, &peer->allowed_ip_count);
+	if (!ret)
+		ret = conf_get_integer(&g, "keepalive", CONF_OPTIONAL, 0, 65535, &keepalive);
+	if (!ret)
+		ret = parse_dummy_target(&g, peer);
+	peer->keepalive_s = (unsigned)keepalive;
+	return ret ? ret : conf_group_end(&g);
+}
+
+/* WireGuard would move the address or the key to the peer that is set last. */
+static int check_peer_unique(const struct conf *c, const config_setting_t *s, const struct tg_tunnel *t)
+{
+	const struct tg_peer *peer = &t->peers[t->peer_count - 1];
+	char text[TG_CIDR_TEXT_LEN];
+
+	for (const struct tg_peer *other = t->peers; other < peer; other++) {
+		if (!memcmp(other->public_key, peer->public_key, TG_KEY_LEN))
+			return conf_fail(c, s, "two peers of tunnel '%s' have this public_key, expected one", t->name);
+		for (size_t i = 0; i < peer->allowed_ip_count; i++)
+			for (size_t k = 0; k < other->allowed_ip_count; k++)
+				if (tg_cidr_equal(&peer->allowed_ips[i], &other->allowed_ips[k]))
+					return conf_fail(c, s, "two peers of tunnel '%s' have %s in allowed_ips, expected one",
+							 t->name, tg_cidr_text(&peer->allowed_ips[i], text));
+	}
+	return 0;
+}
+
+static int parse_peers(struct conf *c, const config_setting_t *s, struct tg_tunnel *t)
+{
+	size_t count = 0;
+	int ret;
+
+	ret = conf_list_length(c, s, TG_MAX_PEERS, &count);
+	if (ret)
+		return ret;
+	t->peers = calloc(count, sizeof(*t->peers));
+	if (!t->peers)
+		return tg_error(c->e, -ENOMEM, "out of memory");
+	for (size_t i = 0; i < count && !ret; i++) {
+		const config_setting_t *elem = config_setting_get_elem(s, (unsigned)i);
+
+		t->peer_count++;
+		ret = parse_peer(c, elem, &t->peers[i]);
+		if (!ret)
+			ret = check_peer_unique(c, elem, t);
+	}
+	return ret;
+}
+
+/* ---- the device ---- */
+
+static int parse_addresses(struct conf *c, const config_setting_t *s, struct tg_tunnel *t)
+{
+	size_t count = 0;
+	int ret;
+
+	ret = conf_list_length(c, s, TG_MAX_ADDRESSES, &count);
+	for (size_t i = 0; !ret && i < count; i++) {
+		const config_setting_t *elem = config_setting_get_elem(s, (unsigned)i);
+
+		ret = conf_cidr(c, elem, false, &t->addresses[i]);
+		if (!ret && !is_host(&t->addresses[i]))
+			ret = conf_expected(c, elem, "the address of a host, such as 192.0.2.1/24");
+		for (size_t k = 0; k < i && !ret; k++)
+			if (!memcmp(t->addresses[k].addr, t->addresses[i].addr, sizeof(t->addresses[i].addr)))
+				ret = conf_expected(c, elem, "each address once");
+		t->address_count = i + 1;
+	}
+	return ret;
+}
+
+static int parse_managed(struct conf_group *g, struct tg_tunnel *t)
+{
+	const config_setting_t *key, *addresses, *peers;
+	int64_t port = 0;
+	int ret;
+
+	key = conf_get_site(g, "key_file");
+	addresses = conf_get_site(g, "addresses");
+	peers = conf_get_site(g, "peers");
+	if (!key || !addresses || !peers)
+		return conf_fail(g->conf, g->set, "no key '%s' in %s, expected key_file, addresses and peers, or external",
+				 !key ? "key_file" : !addresses ? "addresses" : "peers", g->what);
+	ret = conf_path(g->conf, key, &t->key_file);
+	if (!ret && conf_get_site(g, "listen_port"))
+		ret = conf_integer(g->conf, conf_get_site(g, "listen_port"), 0, 65535, &port);
+	t->listen_port = (uint16_t)port;
+	if (!ret)
+		ret = parse_addresses(g->conf, addresses, t);
+	return ret ? ret : parse_peers(g->conf, peers, t);
+}
+
+static int parse_external(struct conf_group *g, const config_setting_t *external, struct tg_tunnel *t)
+{
+	const char *name = config_setting_get_string(external);
+	size_t len = name ? strlen(name) : 0;
+
+	if (!len || len >= sizeof(t->external) || strcspn(name, "/ \t:") != len || !strcmp(name, ".") ||
+	    !strcmp(name, ".."))
+		return conf_expected(g->conf, external, "the name of a network device");
+	for (size_t i = 0; i < len; i++)
+		if (name[i] < '!' || name[i] > '~')
+			return conf_expected(g->conf, external, "the name of a network device");
+	memcpy(t->external, name, len + 1);
+	return 0;
+}
+
+/* The site file may turn a managed tunnel into an external one, or back: what it overrides is not looked at. */
+static int parse_device(struct conf_group *g, struct tg_tunnel *t)
+{
+	const config_setting_t *external = conf_get_site(g, "external"), *s;
+
+	for (size_t i = 0; i < ARRAY_SIZE(managed_keys); i++) {
+		s = conf_get_site(g, managed_keys[i]);
+		if (!s || !external || (from_site(g->conf, external) && !from_site(g->conf, s)))
+			continue;
+		if (!i && from_site(g->conf, s) && !from_site(g->conf, external)) {
+			external = NULL;
+			continue;
+		}
+		return conf_fail(g->conf, s, "%s contradicts external: expected one of them, as an external device is "
+				 "configured by its owner", managed_keys[i]);
+	}
+	return external ? parse_external(g, external, t) : parse_managed(g, t);
+}
+
+/* ---- dummies ---- */
+
+static int check_dummy_source(struct conf_group *g, const config_setting_t *s, const struct tg_tunnel *t)
+{
+	if (t->external[0])
+		return 0;
+	for (size_t i = 0; i < t->address_count; i++)
+		if (t->addresses[i].family == AF_INET6 &&
+		    !memcmp(t->addresses[i].addr, &t->dummy_source, sizeof(t->dummy_source)))
+			return 0;
+	return conf_expected(g->conf, s, "one of the tunnel's addresses");
+}
+
+static int check_dummy_target(struct conf_group *g, const config_setting_t *s, const struct tg_tunnel *t)
+{
+	struct tg_cidr target = host_of(&t->dummy_target);
+	const config_setting_t *peers;
+
+	if (!memcmp(&t->dummy_target, &t->dummy_source, sizeof(t->dummy_target)))
+		return conf_expected(g->conf, s, "another address than source");
+	if (t->external[0])
+		return 0;
+	peers = conf_get_site(g, "peers");
+	for (size_t i = 0; i < t->peer_count; i++) {
+		if (config_setting_get_member(config_setting_get_elem(peers, (unsigned)i), "dummy_target"))
+			return conf_fail(g->conf, s, "target contradicts dummy_target of a peer, expected only one of them");
+		if (peer_allows(&t->peers[i], &target))
+			return 0;
+	}
+	return conf_expected(g->conf, s, "an address within allowed_ips");
+}
+
+static int parse_dummy_group(struct conf_group *g, const config_setting_t *s, struct tg_tunnel *t)
+{
+	const config_setting_t *source, *target;
+	struct conf_group dummy;
+	int ret;
+
+	ret = conf_group_begin(g->conf, s, NULL, "dummy", &dummy);
+	if (ret)
+		return ret;
+	source = conf_get(&dummy, "source");
+	if (source)
+		ret = conf_in6_addr(g->conf, source, &t->dummy_source);
+	if (source && !ret)
+		ret = check_dummy_source(g, source, t);
+	target = conf_get(&dummy, "target");
+	if (target && !ret)
+		ret = conf_in6_addr(g->conf, target, &t->dummy_target);
+	if (target && !ret)
+		ret = check_dummy_target(g, target, t);
+	if (!ret && t->peer_count == 1)
+		t->peers[0].dummy_target = t->dummy_target;
+	return ret ? ret : conf_group_end(&dummy);
+}
+
+/* A stock peer drops what does not come from its allowed addresses: a link-local source is none of them. */
+static int parse_dummy(struct conf_group *g, struct tg_tunnel *t)
+{
+	const config_setting_t *s = conf_get_site(g, "dummy");
+
+	for (size_t i = t->address_count; i-- > 0;) {
+		struct in6_addr addr;
+
+		memcpy(&addr, t->addresses[i].addr, sizeof(addr));
+		if (t->addresses[i].family == AF_INET6 && !IN6_IS_ADDR_LINKLOCAL(&addr))
+			t->dummy_source = addr;
+	}
+	if (t->peer_count == 1)
+		t->dummy_target = t->peers[0].dummy_target;
+	return s ? parse_dummy_group(g, s, t) : 0;
+}
+
+/* ---- classes ---- */
+
+static int check_constant(const struct conf *c, const config_setting_t *s, const struct tg_tunnel *t,
+			  const struct tg_policy_class *class)
+{
+	if (class->defence != TG_DEFENCE_CONSTANT)
+		return 0;
+	if (!t->external[0] && t->peer_count != 1)
+		return conf_fail(c, s, "constant class '%s' in a tunnel with %zu peers, expected exactly one peer",
+				 class->name, t->peer_count);
+	if (IN6_IS_ADDR_UNSPECIFIED(&t->dummy_source))
+		return conf_fail(c, s, "constant class '%s' in a tunnel without a source for dummies, expected %s", class->name,
+				 t->external[0] ? "dummy = { source = ...; target = ...; }" : "an IPv6 address in addresses");
+	if (IN6_IS_ADDR_UNSPECIFIED(&t->dummy_target))
+		return conf_fail(c, s, "constant class '%s' in a tunnel without a target for dummies, expected "
+				 "dummy = { target = ...; }%s", class->name,
+				 t->external[0] ? "" : " or a single IPv6 host (/128) in allowed_ips");
+	return 0;
+}
+
+static int parse_classes(struct conf_group *g, struct tg_tunnel *t)
+{
+	const config_setting_t *s, *elem;
+	size_t count = 0;
+	int ret;
+
+	ret = conf_require(g, "classes", &s);
+	if (!ret)
+		ret = conf_list_length(g->conf, s, TG_MAX_CLASSES, &count);
+	for (size_t i = 0; !ret && i < count; i++) {
+		elem = config_setting_get_elem(s, (unsigned)i);
+		ret = policy_parse_class(g->conf, elem, t, &t->classes[i]);
+		for (size_t k = 0; k < i && !ret; k++)
+			if (!strcmp(t->classes[k].name, t->classes[i].name))
+				ret = conf_fail(g->conf, elem, "a second class '%s' in tunnel '%s', expected another name",
+						t->classes[i].name, t->name);
+		if (!ret)
+			ret = check_constant(g->conf, elem, t, &t->classes[i]);
+		t->class_count = i + 1;
+	}
+	return ret;
+}
+
+/* With one class there is nothing to choose. */
+static int parse_default(struct conf_group *g, struct tg_tunnel *t)
+{
+	const config_setting_t *s = conf_get(g, "default");
+	const char *name;
+	int ret;
+
+	if (!s && t->class_count == 1)
+		return 0;
+	ret = conf_require(g, "default", &s);
+	if (!ret)
+		ret = conf_string(g->conf, s, "the name of a class", &name);
+	if (ret)
+		return ret;
+	for (size_t i = 0; i < t->class_count; i++) {
+		if (!strcmp(t->classes[i].name, name)) {
+			t->default_class = (unsigned)i;
+			return 0;
+		}
+	}
+	return conf_expected(g->conf, s, "the name of a class of tunnel '%s'", t->name);
+}
+
+/* ---- the tunnel ---- */
+
+static int parse_name(struct conf_group *g, struct tg_tunnel *t)
+{
+	int ret = conf_get_name(g, t->name, sizeof(t->name));
+
+	if (ret)
+		return ret;
+	if (!strcmp(t->name, "lo") || !strcmp(t->name, "all") || !strcmp(t->name, "default"))
+		return conf_expected(g->conf, conf_get(g, "name"), "a name that the kernel does not use itself");
+	snprintf(g->what, sizeof(g->what), "tunnel '%s'", t->name);
+	return 0;
+}
+
+/* The site file's entry of this name; that it is a group was checked. */
+static const config_setting_t *find_site(const struct conf *c, const char *name)
+{
+	const config_setting_t *list, *elem;
+	const char *other;
+
+	if (!c->site.open)
+		return NULL;
+	list = config_setting_get_member(config_root_setting(&c->site.config), "tunnels");
+	for (int i = 0; i < config_setting_length(list); i++) {
+		elem = config_setting_get_elem(list, (unsigned)i);
+		if (config_setting_lookup_string(elem, "name", &other) && !strcmp(name, other))
+			return elem;
+	}
+	return NULL;
+}
+
+int policy_parse_tunnel(struct conf *c, const config_setting_t *s, struct tg_tunnel *t)
+{
+	const config_setting_t *mtu;
+	struct conf_group g;
+	int64_t value = DEFAULT_MTU;
+	int ret;
+
+	t->line = config_setting_source_line(s);
+	ret = conf_group_begin(c, s, NULL, "tunnel", &g);
+	if (!ret)
+		ret = parse_name(&g, t);
+	if (ret)
+		return ret;
+	g.site = find_site(c, t->name);
+	conf_get_site(&g, "name");
+	ret = parse_device(&g, t);
+	mtu = conf_get_site(&g, "mtu");
+	if (!ret && mtu)
+		ret = conf_integer(c, mtu, MIN_MTU, TG_MAX_CELL, &value);
+	t->mtu = (unsigned)value;
+	if (!ret)
+		ret = parse_dummy(&g, t);
+	if (!ret)
+		ret = parse_classes(&g, t);
+	if (!ret)
+		ret = parse_default(&g, t);
+	return ret ? ret : conf_group_end(&g);
+}

@@ -1,0 +1,370 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "policy.h"
+#include "tensorguard/compile.h"
+
+enum { DURATION_LEN = 32, PORTS_LEN = 16 };
+
+static int load(struct cli *cli, struct tg_policy **ret_policy, struct tg_error *e)
+{
+	if (cli->arg_count != 1)
+		return tg_error(e, -EINVAL, "%s: %d files, expected one policy file; see --help", cli->command,
+				cli->arg_count);
+	return tg_policy_load(cli->args[0], cli->site, ret_policy, e);
+}
+
+static int flush(struct tg_error *e)
+{
+	if (fflush(stdout) || ferror(stdout))
+		return tg_error(e, -EIO, "cannot write to standard output");
+	return 0;
+}
+
+static json_t *warnings_json(const struct tg_policy *policy)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < policy->warning_count; i++)
+		json_array_append_new(list, json_string(policy->warnings[i]));
+	return list;
+}
+
+/* ---- check ---- */
+
+static int check_json(const char *file, const struct tg_policy *policy, struct tg_error *e)
+{
+	return cli_print_json(json_pack("{s:s, s:b, s:s, s:I, s:o}", "file", file, "ok", 1, "name", policy->name,
+					"policy_version", (json_int_t)policy->version, "warnings",
+					warnings_json(policy)), e);
+}
+
+static int check_text(const char *file, const struct tg_policy *policy, struct tg_error *e)
+{
+	printf("%s: ok, %zu warning%s\n", file, policy->warning_count, policy->warning_count == 1 ? "" : "s");
+	for (size_t i = 0; i < policy->warning_count; i++)
+		printf("warning: %s\n", policy->warnings[i]);
+	return flush(e);
+}
+
+/* What fits the language may still not fit the kernel's maps. */
+static int check_compiles(const char *file, const struct tg_policy *policy, struct tg_error *e)
+{
+	struct tg_compiled *compiled;
+	int ret;
+
+	for (size_t i = 0; i < policy->tunnel_count; i++) {
+		ret = tg_policy_compile(policy, i, &compiled, e);
+		if (ret)
+			return tg_error_prefix(e, ret, "%s", file);
+		tg_compiled_free(compiled);
+	}
+	return 0;
+}
+
+int cmd_policy_check(struct cli *cli, struct tg_error *e)
+{
+	struct tg_policy *policy;
+	int ret;
+
+	ret = load(cli, &policy, e);
+	if (ret)
+		return ret;
+	ret = check_compiles(cli->args[0], policy, e);
+	if (!ret)
+		ret = cli->json ? check_json(cli->args[0], policy, e) : check_text(cli->args[0], policy, e);
+	tg_policy_free(policy);
+	return ret;
+}
+
+/* ---- what show computes ---- */
+
+static int outer_family(const struct tg_tunnel *t)
+{
+	return t->peer_count && t->peers[0].endpoint.family == AF_INET6 ? AF_INET6 : AF_INET;
+}
+
+static unsigned wire_bytes(const struct tg_tunnel *t, const struct tg_policy_class *class)
+{
+	return tg_wire_size(class->cell, t->mtu, outer_family(t));
+}
+
+/* Each direction, while a session runs. */
+static double wire_kbit_s(const struct tg_tunnel *t, const struct tg_policy_class *class)
+{
+	return wire_bytes(t, class) * 8e6 / (double)class->period_ns;
+}
+
+static const char *duration(uint64_t ns, char text[static DURATION_LEN])
+{
+	if (ns >= 1000000000ull)
+		snprintf(text, DURATION_LEN, "%.9g s", (double)ns / 1e9);
+	else
+		snprintf(text, DURATION_LEN, "%.9g ms", (double)ns / 1e6);
+	return text;
+}
+
+static const char *in6_text(const struct in6_addr *addr, char text[static INET6_ADDRSTRLEN])
+{
+	if (!inet_ntop(AF_INET6, addr, text, INET6_ADDRSTRLEN))
+		text[0] = '\0';
+	return text;
+}
+
+static const char *side_name(enum tg_lpm_side side)
+{
+	return side == TG_LPM_TO ? "to" : "from";
+}
+
+/* ---- show as JSON ---- */
+
+static json_t *cidrs_json(const struct tg_cidr *list, size_t count)
+{
+	json_t *array = json_array();
+	char text[TG_CIDR_TEXT_LEN];
+
+	for (size_t i = 0; i < count; i++)
+		json_array_append_new(array, json_string(tg_cidr_text(&list[i], text)));
+	return array;
+}
+
+static json_t *queue_json(const struct tg_tunnel *t, const struct tg_compiled_queue *q)
+{
+	const struct tg_policy_class *class = &t->classes[q->class];
+
+	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:i, s:i, s:i, s:s, s:i, s:I, s:f}",
+			 "period_ns", (json_int_t)class->period_ns, "session_ns", (json_int_t)class->session_ns,
+			 "session_slots", (json_int_t)q->queue.slots, "idle_ns", (json_int_t)class->idle_ns,
+			 "delay_budget_ns", (json_int_t)class->budget_ns, "budget_cells", (int)q->queue.budget_cells,
+			 "limit_cells", (int)q->queue.limit_cells, "frame_bytes", (int)q->frame,
+			 "overflow", tg_overflow_name(class->overflow), "wire_bytes", (int)wire_bytes(t, class),
+			 "rate_bytes_s", (json_int_t)q->rate, "wire_kbit_s", wire_kbit_s(t, class));
+}
+
+static json_t *class_json(const struct tg_tunnel *t, const struct tg_compiled *compiled, size_t index)
+{
+	const struct tg_policy_class *class = &t->classes[index];
+	uint32_t queue = compiled->classes[index].queue;
+	json_t *buckets = json_array();
+
+	for (size_t i = 0; i < class->bucket_count; i++)
+		json_array_append_new(buckets, json_integer(class->buckets[i]));
+	return json_pack("{s:s, s:s, s:s, s:i, s:i, s:o, s:o}", "name", class->name, "defence",
+			 tg_defence_name(class->defence), "pad", tg_pad_mode_name(class->pad_mode), "cell",
+			 (int)class->cell, "wire_bytes", (int)wire_bytes(t, class), "buckets", buckets, "queue",
+			 queue == TG_NO_QUEUE ? json_null() : queue_json(t, &compiled->queues[queue]));
+}
+
+static json_t *rule_json(const struct tg_policy *policy, const struct tg_tunnel *t, const struct tg_compiled *compiled,
+			 size_t index)
+{
+	const struct tg_policy_rule *origin = &policy->rules[compiled->rule_origin[index]];
+	const struct tg_rule *rule = &compiled->rules[index];
+	json_t *o = json_pack("{s:i, s:s, s:i, s:[i,i], s:[i,i], s:I, s:I, s:b, s:s?, s:s?}", "line", (int)origin->line,
+			      "class", t->classes[rule->class].name, "proto", (int)rule->proto, "ports",
+			      (int)rule->dport_lo, (int)rule->dport_hi, "source_ports", (int)rule->sport_lo,
+			      (int)rule->sport_hi, "mark", (json_int_t)rule->mark, "mark_mask",
+			      (json_int_t)rule->mark_mask, "flow", (rule->flags & TG_RULE_FLOW) != 0, "cgroup",
+			      origin->cgroup, "sni", origin->sni);
+
+	if (o)
+		json_object_set_new(o, "uid", origin->has_uid ? json_pack("[I,I]", (json_int_t)origin->uid_lo,
+									  (json_int_t)origin->uid_hi) : json_null());
+	return o;
+}
+
+static json_t *prefix_json(const struct tg_compiled_prefix *prefix)
+{
+	char text[TG_CIDR_TEXT_LEN];
+	json_t *rules = json_array();
+
+	for (unsigned i = 0; i < TG_MAX_RULES; i++)
+		if (prefix->set.rules >> i & 1)
+			json_array_append_new(rules, json_integer(i));
+	return json_pack("{s:s, s:s, s:o}", "side", side_name(prefix->side), "prefix",
+			 tg_cidr_text(&prefix->cidr, text), "rules", rules);
+}
+
+static json_t *dummy_json(const struct tg_tunnel *t)
+{
+	char source[INET6_ADDRSTRLEN], target[INET6_ADDRSTRLEN];
+
+	if (IN6_IS_ADDR_UNSPECIFIED(&t->dummy_source) || IN6_IS_ADDR_UNSPECIFIED(&t->dummy_target))
+		return json_null();
+	return json_pack("{s:s, s:s}", "source", in6_text(&t->dummy_source, source), "target",
+			 in6_text(&t->dummy_target, target));
+}
+
+static json_t *tunnel_json(const struct tg_policy *policy, size_t index, const struct tg_compiled *compiled)
+{
+	const struct tg_tunnel *t = &policy->tunnels[index];
+	json_t *classes = json_array(), *rules = json_array(), *prefixes = json_array();
+
+	for (size_t i = 0; i < t->class_count; i++)
+		json_array_append_new(classes, class_json(t, compiled, i));
+	for (size_t i = 0; i < compiled->config.rule_count; i++)
+		json_array_append_new(rules, rule_json(policy, t, compiled, i));
+	for (size_t i = 0; i < compiled->prefix_count; i++)
+		json_array_append_new(prefixes, prefix_json(&compiled->prefixes[i]));
+	return json_pack("{s:s, s:s?, s:i, s:i, s:i, s:o, s:o, s:s, s:o, s:o, s:o}", "name", t->name, "external",
+			 t->external[0] ? t->external : NULL, "mtu", (int)t->mtu, "listen_port", (int)t->listen_port,
+			 "peers", (int)t->peer_count, "addresses", cidrs_json(t->addresses, t->address_count),
+			 "dummy", dummy_json(t), "default_class", t->classes[t->default_class].name, "classes", classes,
+			 "rules", rules, "prefixes", prefixes);
+}
+
+static int show_json(const struct tg_policy *policy, struct tg_error *e)
+{
+	json_t *tunnels = json_array();
+	struct tg_compiled *compiled;
+	int ret;
+
+	for (size_t i = 0; i < policy->tunnel_count; i++) {
+		ret = tg_policy_compile(policy, i, &compiled, e);
+		if (ret) {
+			json_decref(tunnels);
+			return ret;
+		}
+		json_array_append_new(tunnels, tunnel_json(policy, i, compiled));
+		tg_compiled_free(compiled);
+	}
+	return cli_print_json(json_pack("{s:s, s:I, s:s, s:s, s:I, s:s, s:{s:s, s:i, s:i}, s:o, s:o}", "name", policy->name,
+					"policy_version", (json_int_t)policy->version, "role",
+					tg_role_name(policy->role), "profile", tg_profile_name(policy->profile),
+					"profile_budget_ns", (json_int_t)tg_profile_budget_ns(policy->profile), "fail",
+					tg_fail_name(policy->fail), "classifier", "undecided",
+					policy->classifier.hold ? "hold" : "bypass", "queue",
+					(int)policy->classifier.queue, "queue_length",
+					(int)policy->classifier.queue_length, "tunnels", tunnels, "warnings",
+					warnings_json(policy)), e);
+}
+
+/* ---- show as text ---- */
+
+static void show_class(const struct tg_tunnel *t, const struct tg_compiled *compiled, size_t index)
+{
+	const struct tg_policy_class *class = &t->classes[index];
+	char period[DURATION_LEN], session[DURATION_LEN] = "always", budget[DURATION_LEN];
+	const struct tg_queue *q;
+
+	printf("  class %s%s: %s, pad %s, cell %u B, %u B on the wire", class->name,
+	       index == t->default_class ? " (default)" : "", tg_defence_name(class->defence),
+	       tg_pad_mode_name(class->pad_mode), class->cell, wire_bytes(t, class));
+	for (size_t i = 0; i < class->bucket_count; i++)
+		printf("%s%u", i ? ", " : "; buckets ", class->buckets[i]);
+	putchar('\n');
+	if (class->defence != TG_DEFENCE_CONSTANT)
+		return;
+	q = &compiled->queues[compiled->classes[index].queue].queue;
+	if (class->session_ns)
+		duration(class->session_ns, session);
+	printf("    a cell every %s: %.1f kbit/s each way, session %s (%u cells)\n", duration(class->period_ns, period),
+	       wire_kbit_s(t, class), session, q->slots);
+	printf("    delay budget %s (%u cells), overflow %s, at most %u cells queued\n", duration(class->budget_ns, budget),
+	       q->budget_cells, tg_overflow_name(class->overflow), q->limit_cells);
+}
+
+static void show_ports(const char *what, unsigned lo, unsigned hi)
+{
+	if (lo == hi)
+		printf(", %s %u", what, lo);
+	else if (lo || hi != 65535)
+		printf(", %s %u-%u", what, lo, hi);
+}
+
+static void show_rule(const struct tg_policy *policy, const struct tg_tunnel *t, const struct tg_compiled *compiled,
+		      size_t index)
+{
+	const struct tg_policy_rule *origin = &policy->rules[compiled->rule_origin[index]];
+	const struct tg_rule *rule = &compiled->rules[index];
+
+	printf("  rule %zu (line %u): class %s", index, origin->line, t->classes[rule->class].name);
+	if (rule->proto)
+		printf(", protocol %u", rule->proto);
+	show_ports("port", rule->dport_lo, rule->dport_hi);
+	show_ports("source port", rule->sport_lo, rule->sport_hi);
+	if (rule->mark_mask)
+		printf(", mark 0x%x/0x%x", rule->mark, rule->mark_mask);
+	if (origin->has_uid)
+		printf(", uid %u-%u", origin->uid_lo, origin->uid_hi);
+	if (origin->cgroup)
+		printf(", cgroup %s", origin->cgroup);
+	if (origin->sni)
+		printf(", sni %s%s", origin->sni[0] == '.' ? "*" : "", origin->sni);
+	printf("%s\n", rule->flags & TG_RULE_FLOW ? "; decided per flow" : "");
+}
+
+static void show_prefix(const struct tg_compiled_prefix *prefix)
+{
+	char text[TG_CIDR_TEXT_LEN];
+
+	printf("  %s %s: rules", side_name(prefix->side), tg_cidr_text(&prefix->cidr, text));
+	for (unsigned i = 0; i < TG_MAX_RULES; i++)
+		if (prefix->set.rules >> i & 1)
+			printf(" %u", i);
+	putchar('\n');
+}
+
+static void show_tunnel(const struct tg_policy *policy, size_t index, const struct tg_compiled *compiled)
+{
+	const struct tg_tunnel *t = &policy->tunnels[index];
+	char source[INET6_ADDRSTRLEN], target[INET6_ADDRSTRLEN];
+
+	printf("tunnel %s: ", t->name);
+	if (t->external[0])
+		printf("external device %s", t->external);
+	else
+		printf("managed, %zu peer%s", t->peer_count, t->peer_count == 1 ? "" : "s");
+	printf(", mtu %u\n", t->mtu);
+	if (!IN6_IS_ADDR_UNSPECIFIED(&t->dummy_source) && !IN6_IS_ADDR_UNSPECIFIED(&t->dummy_target))
+		printf("  dummies from %s to %s\n", in6_text(&t->dummy_source, source),
+		       in6_text(&t->dummy_target, target));
+	for (size_t i = 0; i < t->class_count; i++)
+		show_class(t, compiled, i);
+	for (size_t i = 0; i < compiled->config.rule_count; i++)
+		show_rule(policy, t, compiled, i);
+	for (size_t i = 0; i < compiled->prefix_count; i++)
+		show_prefix(&compiled->prefixes[i]);
+}
+
+static int show_text(const struct tg_policy *policy, struct tg_error *e)
+{
+	struct tg_compiled *compiled;
+	char budget[DURATION_LEN];
+	int ret;
+
+	printf("policy %s, version %" PRIu64 ": %s, profile %s (%s), fail %s, undecided flows %s\n", policy->name,
+	       policy->version, tg_role_name(policy->role), tg_profile_name(policy->profile),
+	       duration(tg_profile_budget_ns(policy->profile), budget), tg_fail_name(policy->fail),
+	       policy->classifier.hold ? "hold" : "bypass");
+	for (size_t i = 0; i < policy->tunnel_count; i++) {
+		ret = tg_policy_compile(policy, i, &compiled, e);
+		if (ret)
+			return ret;
+		show_tunnel(policy, i, compiled);
+		tg_compiled_free(compiled);
+	}
+	for (size_t i = 0; i < policy->warning_count; i++)
+		printf("warning: %s\n", policy->warnings[i]);
+	return flush(e);
+}
+
+int cmd_policy_show(struct cli *cli, struct tg_error *e)
+{
+	struct tg_policy *policy;
+	int ret;
+
+	ret = load(cli, &policy, e);
+	if (ret)
+		return ret;
+	/* errors first: nothing is shown of a policy that does not compile */
+	ret = check_compiles(cli->args[0], policy, e);
+	if (!ret)
+		ret = cli->json ? show_json(policy, e) : show_text(policy, e);
+	tg_policy_free(policy);
+	return ret;
+}

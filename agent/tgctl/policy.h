@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * tgctl policy: what a policy file says, before it reaches a device. Needs no
+ * privileges. The JSON is documented in tgctl(8) and tensorguard-policy(5).
+ */
+#ifndef TGCTL_POLICY_H
+#define TGCTL_POLICY_H
+
+#include "common/cli.h"
+
+/* FILE [--site FILE]: errors, else "FILE: ok, N warnings" and the warnings. */
+int cmd_policy_check(struct cli *cli, struct tg_error *e);
+
+/* FILE [--site FILE]: the compiled form of each tunnel. */
+int cmd_policy_show(struct cli *cli, struct tg_error *e);
+
+#endif

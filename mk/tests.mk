@@ -15,6 +15,13 @@ $(BUILD)/tests/bpf-tests: $(BPFTEST_OBJ) $(AGENT_LIB) $(LIB)
 	$(call quiet,LD)$(CC) $(ALL_LDFLAGS) -o $@ $^ -lcunit $(AGENT_LIBS)
 -include $(BPFTEST_OBJ:.o=.d)
 
+# agent/net against a real kernel: the program moves into namespaces of its own before anything else (root).
+NETTEST_OBJ := $(call objects,$(wildcard tests/netns/net/*.c) tests/unit/main.c)
+$(filter $(BUILD)/tests/netns/net/%,$(NETTEST_OBJ)): INC := -Iinclude -Iagent -Itests/unit
+$(BUILD)/tests/net-tests: $(NETTEST_OBJ) $(AGENT_LIB) $(LIB)
+	$(call quiet,LD)$(CC) $(ALL_LDFLAGS) -o $@ $^ -lcunit $(AGENT_LIBS)
+-include $(NETTEST_OBJ:.o=.d)
+
 # Tools: one program per file of tests/tools, common parts in tests/tools/common.
 TOOL_SRC := $(wildcard tests/tools/*.c)
 TOOL_COMMON := $(call objects,$(wildcard tests/tools/common/*.c))
@@ -25,13 +32,15 @@ $(BUILD)/tools/%: $(BUILD)/tests/tools/%.o $(TOOL_COMMON) $(LIB)
 	$(call quiet,LD)$(CC) $(ALL_LDFLAGS) -o $@ $^ -ljansson $(LIB_LIBS) -lm
 -include $(wildcard $(BUILD)/tests/tools/*.d $(BUILD)/tests/tools/common/*.d)
 
-.PHONY: check check-unit check-bpf check-netns tools
+.PHONY: check check-unit check-bpf check-net check-netns tools
 tools: $(TOOLS) ## test and measuring tools (replayer, wire observer, ...)
 check: ## everything this machine can test (scripts/check)
 	scripts/check
 check-unit: $(BUILD)/tests/unit-tests ## CUnit tests, no root
 	$<
 check-bpf: $(BUILD)/tests/bpf-tests ## BPF_PROG_TEST_RUN tables, root
+	$<
+check-net: $(BUILD)/tests/net-tests ## links, routes, rules, qdiscs, tunnels, iptables in a private namespace, root
 	$<
 check-netns: all tools ## network namespace tests, root
 	tests/netns/run

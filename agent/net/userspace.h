@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* wireguard-go: its process and its control socket (userspace.c). */
+#ifndef AGENT_NET_USERSPACE_H
+#define AGENT_NET_USERSPACE_H
+
+#include <stdbool.h>
+
+#include "tensorguard/error.h"
+
+enum { WG_EXIT_WAIT_MS = 5000, WG_START_WAIT_MS = 5000 };
+
+/*
+ * Waits until nobody answers at the socket of a device that is gone, and
+ * removes the dead socket file. With `wait_ms` 0 a socket that answers is left
+ * alone: it belongs to a device of that name in another network namespace.
+ * -ETIMEDOUT when it still answers after `wait_ms`.
+ */
+int wg_userspace_gone(const char *name, int wait_ms, struct tg_error *e);
+
+/* Connects to the control socket: a descriptor, -ENOENT without one, -ECONNREFUSED when nobody listens. */
+int wg_userspace_connect(const char *name, struct tg_error *e);
+
+/* Starts wireguard-go for `name` and waits until its device is ready to be configured. */
+int wg_userspace_start(const char *name, struct tg_error *e);
+
+#endif

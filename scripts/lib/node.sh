@@ -42,7 +42,7 @@ node_start()
 		< /dev/null > "$NODE_STATE/$node.log" 2>&1 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&- &
 	holder=$!
 	echo "$holder" > "$NODE_STATE/$node.holder"
-	wait_for 10 node_find_init "$holder" "$node" && return
+	wait_for 10 node_find_init "$holder" "$node" && return 0
 	tail -n 3 "$NODE_STATE/$node.log" >&2
 	return 1
 }
@@ -83,7 +83,8 @@ node_stop()
 	# Its first process takes all others along; the holder is there to reap it, and then ends by itself.
 	if init=$(pgrep -P "$holder"); then
 		kill -KILL "$init" 2> /dev/null || true
-		wait_for 10 node_is_gone "$holder" && return
+		# the 0 matters: in a trap a bare `return` gives the status from before the trap
+		wait_for 10 node_is_gone "$holder" && return 0
 	fi
 	kill -KILL "$holder" 2> /dev/null || true
 	wait_for 10 node_is_gone "$holder"

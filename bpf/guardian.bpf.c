@@ -138,10 +138,10 @@ static __always_inline void account_delay(const struct tg_ether_meta *meta, cons
 }
 
 /* A copy of the clock cell goes out as a dummy if a session runs; the cell itself goes round again. */
-static __always_inline int clock_cell(struct __sk_buff *skb, const struct tg_ether_meta *meta,
-				      const struct tg_queue *queue, enum tg_release release)
+static __always_inline int clock_cell(struct __sk_buff *skb, const struct tg_queue *queue,
+				      enum tg_release release)
 {
-	struct tg_stats *st = class_stats(TG_OUT, meta->class);
+	struct tg_stats *st = class_stats(TG_OUT, queue->class);
 
 	skb->priority = PRIO_CLOCK;
 	if (release != TG_RELEASE_DUMMY) {
@@ -186,7 +186,7 @@ int tg_release(struct __sk_buff *skb)
 	if (extended)
 		count_reason(TG_NOTE_EXTENDED);
 	if (!real)
-		return clock_cell(skb, &meta, queue, release);
+		return clock_cell(skb, queue, release);
 	account_delay(&meta, queue, now);
 	count_reason(TG_PASS_CELL_REAL);
 	return bpf_redirect(tunnel_ifindex(), 0);

@@ -1,6 +1,6 @@
 # agent/<program>/*.c are programs; the other folders of agent/ are their common parts.
 PROGRAMS := tg-load tensorguard-agent tgctl
-AGENT_PARTS := common net dataplane
+AGENT_PARTS := common net dataplane guard instance
 AGENT_COMMON_SRC := $(wildcard $(addsuffix /*.c,$(addprefix agent/,$(AGENT_PARTS))))
 AGENT_COMMON_OBJ := $(call objects,$(AGENT_COMMON_SRC))
 AGENT_LIB := $(BUILD)/libagent.a

@@ -204,7 +204,7 @@ int cli_main(const char *program, const char *about, const struct cli_command *c
 		return EXIT_USAGE;
 	}
 	ret = command->run(&cli, &e);
-	if (ret)
+	if (ret && !(ret == CLI_REPORTED && cli.json))
 		print_error(program, cli.json, ret, &e);
 	return ret ? EXIT_FAILURE : EXIT_SUCCESS;
 }

@@ -7,6 +7,7 @@
 #ifndef AGENT_COMMON_CLI_H
 #define AGENT_COMMON_CLI_H
 
+#include <errno.h>
 #include <jansson.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -29,6 +30,9 @@ struct cli {
 	char **args;		/* what is left after the options */
 	int arg_count;
 };
+
+/* What a command returns that ran and found something wrong: its JSON says so already, the text gets a last line. */
+#define CLI_REPORTED (-EUCLEAN)
 
 struct cli_command {
 	const char *name;	/* "up", or "policy check" */

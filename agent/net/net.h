@@ -125,6 +125,11 @@ struct net_qdisc {
 };
 int net_qdisc_get(struct net *net, unsigned ifindex, struct net_qdisc *ret_qdisc, struct tg_error *e);
 
+/* ---- filters (filter.c) ---- */
+
+/* Whether anybody's filter is left in the device's clsact. */
+int net_filters_present(struct net *net, unsigned ifindex, bool *ret_present, struct tg_error *e);
+
 /* ---- WireGuard (wireguard.c: generic netlink; uapi.c: wireguard-go's socket) ---- */
 
 enum wg_backend { WG_KERNEL, WG_USERSPACE };

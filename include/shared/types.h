@@ -139,6 +139,8 @@ struct tg_queue {
 	__u32 limit_cells;	/* backlog beyond which even `stretch` drops */
 	__u16 cell;		/* inner size of every cell of this queue */
 	__u16 overflow;		/* enum tg_overflow */
+	__u32 class;		/* the class under which its dummies are counted */
+	__u32 reserved;
 };
 
 /* map `devices`, ARRAY[1]: where the programs send packets */
@@ -201,7 +203,7 @@ _Static_assert(sizeof(struct tg_lpm4_key) == 12, "tg_lpm4_key layout");
 _Static_assert(sizeof(struct tg_lpm6_key) == 24, "tg_lpm6_key layout");
 _Static_assert(sizeof(struct tg_flow_key) == 40, "tg_flow_key layout");
 _Static_assert(sizeof(struct tg_flow) == 16, "tg_flow layout");
-_Static_assert(sizeof(struct tg_queue) == 40, "tg_queue layout");
+_Static_assert(sizeof(struct tg_queue) == 48, "tg_queue layout");
 _Static_assert(sizeof(struct tg_ether_meta) == TG_L2_LEN, "tg_ether_meta replaces an Ethernet header");
 
 #endif

@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <errno.h>
+#include <string.h>
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+
+#include "dataplane/dataplane.h"
+
+/* Where our filters sit: first in line, under a handle that nobody picks by accident ("TG"). */
+enum { FILTER_PRIORITY = 1, FILTER_HANDLE = 0x5447 };
+
+static enum bpf_tc_attach_point attach_point(enum dp_hook hook)
+{
+	return hook == DP_HOOK_EGRESS ? BPF_TC_EGRESS : BPF_TC_INGRESS;
+}
+
+static const char *hook_name(enum dp_hook hook)
+{
+	return hook == DP_HOOK_EGRESS ? "egress" : "ingress";
+}
+
+int dataplane_attach(const struct dataplane *dp, enum dp_prog prog, unsigned ifindex, enum dp_hook hook,
+		     struct tg_error *e)
+{
+	DECLARE_LIBBPF_OPTS(bpf_tc_hook, tc, .ifindex = (int)ifindex, .attach_point = attach_point(hook));
+	DECLARE_LIBBPF_OPTS(bpf_tc_opts, opts, .handle = FILTER_HANDLE, .priority = FILTER_PRIORITY,
+			    .prog_fd = dp->progs[prog], .flags = BPF_TC_F_REPLACE);
+	bool attached;
+	int ret;
+
+	ret = dataplane_attached(dp, prog, ifindex, hook, &attached, e);
+	if (ret || attached)
+		return ret;
+	/* libbpf prints a warning when the hook is there already, which is no error to us. */
+	ret = bpf_tc_hook_create(&tc);
+	if (ret && ret != -EEXIST)
+		return tg_error(e, ret, "cannot add clsact to device %u: %s", ifindex, strerror(-ret));
+	ret = bpf_tc_attach(&tc, &opts);
+	if (ret)
+		return tg_error(e, ret, "cannot attach %s to the %s of device %u: %s", dp_prog_names[prog],
+				hook_name(hook), ifindex, strerror(-ret));
+	return 0;
+}
+
+int dataplane_attached(const struct dataplane *dp, enum dp_prog prog, unsigned ifindex, enum dp_hook hook,
+		       bool *ret_attached, struct tg_error *e)
+{
+	DECLARE_LIBBPF_OPTS(bpf_tc_hook, tc, .ifindex = (int)ifindex, .attach_point = attach_point(hook));
+	DECLARE_LIBBPF_OPTS(bpf_tc_opts, opts, .handle = FILTER_HANDLE, .priority = FILTER_PRIORITY);
+	struct bpf_prog_info info = { 0 };
+	__u32 len = sizeof(info);
+	int ret;
+
+	if (bpf_obj_get_info_by_fd(dp->progs[prog], &info, &len))
+		return tg_error(e, -errno, "cannot read the program's identity: %s", strerror(errno));
+	ret = bpf_tc_query(&tc, &opts);
+	/* no filter there, no clsact, or no such device */
+	if (ret == -ENOENT || ret == -EINVAL || ret == -ENODEV) {
+		*ret_attached = false;
+		return 0;
+	}
+	if (ret)
+		return tg_error(e, ret, "cannot query the %s filters of device %u: %s", hook_name(hook), ifindex,
+				strerror(-ret));
+	*ret_attached = opts.prog_id == info.id;
+	return 0;
+}
+
+static int detach_hook(unsigned ifindex, enum dp_hook hook, struct tg_error *e)
+{
+	DECLARE_LIBBPF_OPTS(bpf_tc_hook, tc, .ifindex = (int)ifindex, .attach_point = attach_point(hook));
+	DECLARE_LIBBPF_OPTS(bpf_tc_opts, opts, .handle = FILTER_HANDLE, .priority = FILTER_PRIORITY);
+	int ret = bpf_tc_detach(&tc, &opts);
+
+	if (ret && ret != -ENOENT && ret != -EINVAL && ret != -ENODEV)
+		return tg_error(e, ret, "cannot detach from the %s of device %u: %s", hook_name(hook), ifindex,
+				strerror(-ret));
+	return 0;
+}
+
+int dataplane_detach(struct net *net, unsigned ifindex, struct tg_error *e)
+{
+	DECLARE_LIBBPF_OPTS(bpf_tc_hook, both, .ifindex = (int)ifindex,
+			    .attach_point = BPF_TC_INGRESS | BPF_TC_EGRESS);
+	bool used;
+	int ret;
+
+	ret = detach_hook(ifindex, DP_HOOK_INGRESS, e);
+	if (!ret)
+		ret = detach_hook(ifindex, DP_HOOK_EGRESS, e);
+	if (!ret)
+		ret = net_filters_present(net, ifindex, &used, e);
+	if (ret || used)
+		return ret;
+	ret = bpf_tc_hook_destroy(&both);
+	if (ret && ret != -ENOENT && ret != -EINVAL && ret != -ENODEV)
+		return tg_error(e, ret, "cannot remove clsact from device %u: %s", ifindex, strerror(-ret));
+	return 0;
+}

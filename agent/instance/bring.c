@@ -1,0 +1,408 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Up, repair and reload are one algorithm: every step ensures its part, in an
+ * order in which no moment lets matched traffic out unshaped or in clear:
+ * blackholes, devices, programs, tables, addresses, and the routing rules last.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "instance/instance.h"
+#include "shared/mark.h"
+
+enum { SEGMENTER_TXQLEN = 1000 };
+
+void segmenter_names(const char *tunnel, char ret_head[IFNAMSIZ], char ret_tail[IFNAMSIZ])
+{
+	snprintf(ret_head, IFNAMSIZ, "%.8ss", tunnel);
+	snprintf(ret_tail, IFNAMSIZ, "%.8ssp", tunnel);
+}
+
+const char *tunnel_device(const struct tg_tunnel *tunnel)
+{
+	return tunnel->external[0] ? tunnel->external : tunnel->name;
+}
+
+/* The backend that made the device stays; else the kernel's own WireGuard where there is one. */
+static int choose_backend(struct net *net, const struct tg_tunnel *tunnel, enum wg_backend *ret_backend,
+			  struct tg_error *e)
+{
+	bool available;
+	int ret;
+
+	if (!wg_backend_of(net, tunnel->name, ret_backend, NULL))
+		return 0;
+	ret = wg_kernel_available(net, &available, e);
+	if (!ret)
+		*ret_backend = available ? WG_KERNEL : WG_USERSPACE;
+	return ret;
+}
+
+static int ensure_device(struct net *net, const struct tg_tunnel *tunnel, enum wg_backend *ret_backend,
+			 unsigned *ret_ifindex, struct tg_error *e)
+{
+	struct net_link link;
+	int ret = 0;
+
+	if (!tunnel->external[0]) {
+		ret = choose_backend(net, tunnel, ret_backend, e);
+		if (!ret)
+			ret = wg_device_ensure(net, tunnel->name, *ret_backend, tunnel->mtu, e);
+	}
+	if (!ret)
+		ret = net_link_get(net, tunnel_device(tunnel), &link, e);
+	if (!ret)
+		*ret_ifindex = link.ifindex;
+	return ret;
+}
+
+static int ensure_segmenter(struct net *net, const struct dataplane *dp, const struct tg_tunnel *tunnel,
+			    unsigned ifindex, struct tg_error *e)
+{
+	char head[IFNAMSIZ], tail[IFNAMSIZ], alias[64];
+	struct tg_devices devices;
+	struct net_link link;
+	int ret;
+
+	segmenter_names(tunnel->name, head, tail);
+	snprintf(alias, sizeof(alias), TG_LINK_ALIAS "%s segmenter", tunnel->name);
+	ret = net_veth_ensure(net, head, tail, tunnel->mtu, SEGMENTER_TXQLEN, alias, e);
+	if (!ret)
+		ret = net_link_get(net, head, &link, e);
+	if (ret)
+		return ret;
+	devices = (struct tg_devices){ .tunnel_ifindex = ifindex, .segmenter_ifindex = link.ifindex };
+	ret = dataplane_set_devices(dp, &devices, e);
+	if (!ret)
+		ret = dataplane_port_set(dp, link.peer_ifindex, TG_NO_QUEUE, e);
+	if (!ret)
+		ret = dataplane_attach(dp, DP_SEGMENT, link.peer_ifindex, DP_HOOK_INGRESS, e);
+	return ret;
+}
+
+/* A running queue that serves the class and is not taken, else a free number. */
+static int pick_queue(const struct dataplane *dp, const struct tg_queue *wanted, const bool *taken, unsigned *ret_id,
+		      struct tg_error *e)
+{
+	unsigned free_id = TG_MAX_QUEUES;
+
+	for (unsigned id = 0; id < TG_MAX_QUEUES; id++) {
+		struct tg_queue queue;
+		int ret = dataplane_queue_get(dp, id, &queue, e);
+
+		if (ret)
+			return ret;
+		if (!taken[id] && queue_serves(&queue, wanted)) {
+			*ret_id = id;
+			return 0;
+		}
+		if (!taken[id] && !queue.head_ifindex && free_id == TG_MAX_QUEUES)
+			free_id = id;
+	}
+	if (free_id == TG_MAX_QUEUES)
+		return tg_error(e, -ENOSPC, "%s has %d queues already; is one stuck while draining?", dp->tunnel,
+				TG_MAX_QUEUES);
+	*ret_id = free_id;
+	return 0;
+}
+
+static int ensure_queues(struct net *net, const struct dataplane *dp, const struct tg_tunnel *tunnel,
+			 const struct tg_compiled *compiled, unsigned *ids, bool *taken, struct tg_error *e)
+{
+	int ret = 0;
+
+	for (size_t i = 0; i < compiled->queue_count && !ret; i++) {
+		ret = pick_queue(dp, &compiled->queues[i].queue, taken, &ids[i], e);
+		if (ret)
+			break;
+		taken[ids[i]] = true;
+		ret = queue_ensure(dp, net, tunnel, ids[i], &compiled->queues[i], e);
+	}
+	return ret;
+}
+
+static int drain_unused(struct net *net, const struct dataplane *dp, const bool *taken, struct tg_error *e)
+{
+	int ret = 0;
+
+	for (unsigned id = 0; id < TG_MAX_QUEUES && !ret; id++) {
+		struct tg_queue queue;
+
+		ret = dataplane_queue_get(dp, id, &queue, e);
+		if (!ret && !taken[id] && queue.head_ifindex)
+			ret = queue_drain(dp, net, id, e);
+	}
+	return ret;
+}
+
+/* Whether the tables in force are these; a needless switch would make the classifier decide every flow again. */
+static bool tables_in_force(const struct dataplane *dp, const struct tg_compiled *compiled, const unsigned *ids,
+			    bool same_policy)
+{
+	struct tg_class class, wanted;
+	uint64_t generation;
+
+	if (!same_policy || dataplane_generation(dp, &generation, NULL) || !generation)
+		return false;
+	for (unsigned i = 0; i < compiled->config.class_count; i++) {
+		wanted = compiled->classes[i];
+		if (wanted.queue != TG_NO_QUEUE)
+			wanted.queue = ids[wanted.queue];
+		if (dataplane_class_get(dp, generation, i, &class, NULL) || memcmp(&class, &wanted, sizeof(class)))
+			return false;
+	}
+	return true;
+}
+
+/* Counters are kept per class number: a number that now means another class begins at 0. */
+static int reset_renamed(const struct dataplane *dp, const struct tg_tunnel *old, const struct tg_tunnel *new,
+			 struct tg_error *e)
+{
+	int ret = 0;
+
+	for (unsigned i = 0; old && i < TG_MAX_CLASSES && !ret; i++) {
+		bool was = i < old->class_count, is = i < new->class_count;
+
+		if (was && (!is || strcmp(old->classes[i].name, new->classes[i].name)))
+			ret = dataplane_stats_reset(dp, i, e);
+	}
+	return ret;
+}
+
+static const struct tg_tunnel *tunnel_of(const struct tg_policy *policy, const char *name)
+{
+	for (size_t i = 0; policy && i < policy->tunnel_count; i++)
+		if (!strcmp(policy->tunnels[i].name, name))
+			return &policy->tunnels[i];
+	return NULL;
+}
+
+static int configure_device(struct net *net, const struct tg_tunnel *tunnel, enum wg_backend backend,
+			    unsigned ifindex, struct tg_error *e)
+{
+	int ret = 0;
+
+	if (tunnel->external[0])
+		return 0;
+	ret = wg_configure(net, tunnel, backend, TG_MARK_OUTER, e);
+	if (!ret)
+		ret = net_link_set_mtu(net, tunnel->name, tunnel->mtu, e);
+	if (!ret)
+		ret = net_link_set_up(net, tunnel->name, true, e);
+	for (size_t i = 0; i < tunnel->address_count && !ret; i++)
+		ret = net_addr_ensure(net, ifindex, &tunnel->addresses[i], e);
+	if (!ret)
+		ret = net_addr_prune(net, ifindex, tunnel->addresses, tunnel->address_count, e);
+	return ret;
+}
+
+/* Programs and tables of one tunnel; `old` is the policy that is in force, or NULL. */
+static int shape_tunnel(struct instance *in, size_t n, const struct tg_policy *old, unsigned ifindex,
+			struct tg_error *e)
+{
+	const struct tg_tunnel *tunnel = &in->policy->tunnels[n];
+	unsigned ids[TG_MAX_CLASSES] = { 0 };
+	bool taken[TG_MAX_QUEUES] = { false };
+	struct tg_compiled *compiled = NULL;
+	struct dataplane *dp = NULL;
+	uint64_t generation;
+	bool fresh;
+	int ret;
+
+	ret = tg_policy_compile(in->policy, n, &compiled, e);
+	if (!ret)
+		ret = dataplane_ensure(in->pin_dir, tunnel->name, &dp, &fresh, e);
+	if (!ret)
+		ret = ensure_segmenter(in->net, dp, tunnel, ifindex, e);
+	if (!ret)
+		ret = ensure_queues(in->net, dp, tunnel, compiled, ids, taken, e);
+	if (!ret)
+		ret = reset_renamed(dp, tunnel_of(old, tunnel->name), tunnel, e);
+	if (!ret && !tables_in_force(dp, compiled, ids, !fresh && old == in->policy))
+		ret = dataplane_switch(dp, compiled, ids, &generation, e);
+	if (!ret)
+		ret = dataplane_attach(dp, DP_INGRESS, ifindex, DP_HOOK_INGRESS, e);
+	if (!ret)
+		ret = dataplane_attach(dp, DP_EGRESS, ifindex, DP_HOOK_EGRESS, e);
+	if (!ret)
+		ret = drain_unused(in->net, dp, taken, e);
+	dataplane_close(dp);
+	tg_compiled_free(compiled);
+	return ret;
+}
+
+static int tunnel_up(struct instance *in, size_t n, const struct tg_policy *old, unsigned ifindex,
+		     enum wg_backend backend, struct tg_error *e)
+{
+	const struct tg_tunnel *tunnel = &in->policy->tunnels[n];
+	int ret = shape_tunnel(in, n, old, ifindex, e);
+
+	if (!ret)
+		ret = configure_device(in->net, tunnel, backend, ifindex, e);
+	return ret ? tg_error_prefix(e, ret, "tunnel %s", tunnel->name) : 0;
+}
+
+static int release_external(struct instance *in, const char *name, struct tg_error *e)
+{
+	struct dataplane *dp;
+	struct tg_devices devices;
+	char device[IFNAMSIZ];
+	struct net_link link;
+	int ret = 0;
+
+	/* An external device stays: take our filters off it. Ours go with their devices. */
+	if (!dataplane_open(in->pin_dir, name, &dp, NULL)) {
+		if (!dataplane_devices_get(dp, &devices, NULL) && devices.tunnel_ifindex &&
+		    if_indextoname(devices.tunnel_ifindex, device) && !net_link_get(in->net, device, &link, NULL) &&
+		    strncmp(link.alias, TG_LINK_ALIAS, sizeof(TG_LINK_ALIAS) - 1))
+			ret = dataplane_detach(in->net, devices.tunnel_ifindex, e);
+		dataplane_close(dp);
+	}
+	return ret;
+}
+
+/* Links whose alias begins with `prefix`; both ends of a pair carry it, and the second is gone with the first. */
+static int remove_links(struct net *net, const char *prefix, struct tg_error *e)
+{
+	char **names;
+	size_t count;
+	int ret = net_link_list(net, prefix, &names, &count, e);
+
+	if (ret)
+		return ret;
+	for (size_t i = 0; i < count; i++) {
+		if (!ret)
+			ret = net_link_remove(net, names[i], e);
+		free(names[i]);
+	}
+	free(names);
+	return ret;
+}
+
+static int remove_tunnel(struct instance *in, const char *name, struct tg_error *e)
+{
+	char alias[64];
+	int ret = release_external(in, name, e);
+
+	/* "tensorguard:tg0" and "tensorguard:tg0 queue", but not "tensorguard:tg01" */
+	snprintf(alias, sizeof(alias), TG_LINK_ALIAS "%s ", name);
+	if (!ret)
+		ret = remove_links(in->net, alias, e);
+	if (!ret)
+		ret = net_link_remove(in->net, name, e);
+	if (ret == -EPERM)
+		ret = 0;	/* a device of that name which is not ours */
+	if (!ret)
+		ret = dataplane_unpin(in->pin_dir, name, e);
+	return ret;
+}
+
+/* Tunnels that the policy does not name any more. */
+static int remove_others(struct instance *in, struct tg_error *e)
+{
+	char **names;
+	size_t count;
+	int ret = dataplane_list(in->pin_dir, &names, &count, e);
+
+	if (ret)
+		return ret;
+	for (size_t i = 0; i < count; i++) {
+		if (!ret && !tunnel_of(in->policy, names[i]))
+			ret = remove_tunnel(in, names[i], e);
+		free(names[i]);
+	}
+	free(names);
+	return ret;
+}
+
+/* While two policies overlap, packets must fit the cells of both. */
+static void overlap_caps(const struct tg_policy *old, const struct tg_policy *new, unsigned *caps)
+{
+	for (size_t i = 0; i < new->tunnel_count; i++) {
+		const struct tg_tunnel *before = tunnel_of(old, new->tunnels[i].name);
+		unsigned a = before ? routing_tunnel_mtu(before) : 0, b = routing_tunnel_mtu(&new->tunnels[i]);
+
+		caps[i] = a && (!b || a < b) ? a : b;
+	}
+}
+
+static int apply_routing(struct instance *in, const unsigned *ifindexes, const unsigned *caps, bool prune,
+			 struct tg_error *e)
+{
+	struct routing plan;
+	int ret = routing_plan(in->policy, ifindexes, caps, &plan, e);
+
+	if (ret)
+		return ret;
+	ret = routing_apply(in->net, &plan, prune, e);
+	routing_free(&plan);
+	return ret;
+}
+
+static int apply_blackholes(struct instance *in, struct tg_error *e)
+{
+	const unsigned none[TG_MAX_TUNNELS] = { 0 };
+	struct routing plan;
+	int ret = routing_plan(in->policy, none, NULL, &plan, e);
+
+	if (ret)
+		return ret;
+	ret = routing_apply_blackholes(in->net, &plan, e);
+	routing_free(&plan);
+	return ret;
+}
+
+int instance_bring_up(struct instance *in, const struct tg_policy *old, struct tg_error *e)
+{
+	const struct tg_policy *policy = in->policy;
+	unsigned ifindexes[TG_MAX_TUNNELS] = { 0 }, caps[TG_MAX_TUNNELS];
+	enum wg_backend backends[TG_MAX_TUNNELS] = { WG_KERNEL };
+	int ret;
+
+	ret = apply_blackholes(in, e);
+	for (size_t i = 0; i < policy->tunnel_count && !ret; i++) {
+		ret = ensure_device(in->net, &policy->tunnels[i], &backends[i], &ifindexes[i], e);
+		if (ret)
+			tg_error_prefix(e, ret, "tunnel %s", policy->tunnels[i].name);
+	}
+	if (!ret && old && old != policy) {
+		overlap_caps(old, policy, caps);
+		ret = apply_routing(in, ifindexes, caps, false, e);
+	}
+	for (size_t i = 0; i < policy->tunnel_count && !ret; i++)
+		ret = tunnel_up(in, i, old, ifindexes[i], backends[i], e);
+	if (!ret)
+		ret = iptables_ensure(policy, e);
+	if (!ret)
+		ret = apply_routing(in, ifindexes, NULL, true, e);
+	if (!ret)
+		ret = remove_others(in, e);
+	return ret;
+}
+
+int instance_bring_down(struct instance *in, struct tg_error *e)
+{
+	char **names;
+	size_t count;
+	int ret;
+
+	ret = routing_remove(in->net, e);
+	if (!ret)
+		ret = iptables_remove(e);
+	if (!ret)
+		ret = dataplane_list(in->pin_dir, &names, &count, e);
+	if (ret)
+		return ret;
+	for (size_t i = 0; i < count; i++) {
+		if (!ret)
+			ret = remove_tunnel(in, names[i], e);
+		free(names[i]);
+	}
+	free(names);
+	/* what a run that was killed early had made before its first pin */
+	if (!ret)
+		ret = remove_links(in->net, TG_LINK_ALIAS, e);
+	return ret;
+}

@@ -1,0 +1,289 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* In what the running network differs from what the policy wants. Reads only. */
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "instance/instance.h"
+
+/* Enough real packets from the peer to expect a dummy among them. */
+enum { ENOUGH_TO_JUDGE = 100 };
+
+static void problem(struct report *r, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+static void problem(struct report *r, const char *format, ...)
+{
+	char(*grown)[384] = realloc(r->problems, (r->problem_count + 1) * sizeof(*grown));
+	va_list args;
+
+	if (!grown)
+		abort();	/* a report that hides a problem is worse than none */
+	r->problems = grown;
+	va_start(args, format);
+	vsnprintf(grown[r->problem_count++], sizeof(*grown), format, args);
+	va_end(args);
+}
+
+static void check_attached(struct report *r, const struct dataplane *dp, enum dp_prog prog, unsigned ifindex,
+			   enum dp_hook hook, const char *device)
+{
+	bool attached = false;
+
+	if (dataplane_attached(dp, prog, ifindex, hook, &attached, NULL) || !attached)
+		problem(r, "tunnel %s: %s is not attached to %s", dp->tunnel, dp_prog_names[prog], device);
+}
+
+static void check_pair(struct instance *in, struct report *r, const struct dataplane *dp, const char *head,
+		       enum dp_prog prog)
+{
+	struct net_link link;
+
+	if (net_link_get(in->net, head, &link, NULL)) {
+		problem(r, "tunnel %s: device %s is missing", dp->tunnel, head);
+		return;
+	}
+	if (!link.up)
+		problem(r, "tunnel %s: device %s is down", dp->tunnel, head);
+	check_attached(r, dp, prog, link.peer_ifindex, DP_HOOK_INGRESS, head);
+}
+
+static void check_queue(struct instance *in, struct report *r, const struct dataplane *dp, unsigned id)
+{
+	char head[IFNAMSIZ], tail[IFNAMSIZ];
+	struct net_qdisc qdisc;
+	struct net_link link;
+	bool ticking = false;
+
+	queue_names(dp->tunnel, id, head, tail);
+	check_pair(in, r, dp, head, DP_RELEASE);
+	if (!net_link_get(in->net, head, &link, NULL) &&
+	    (net_qdisc_get(in->net, link.ifindex, &qdisc, NULL) || strcmp(qdisc.kind, "tbf") ||
+	     strcmp(qdisc.inner, "pfifo_fast")))
+		problem(r, "tunnel %s: the clock of queue %u (tbf on %s) was replaced", dp->tunnel, id, head);
+	if (queue_ticking(dp, id, &ticking, NULL) || !ticking)
+		problem(r, "tunnel %s: queue %u stands still: its clock cell is lost", dp->tunnel, id);
+}
+
+static void check_classes(struct instance *in, struct report *r, const struct dataplane *dp,
+			  const struct tg_tunnel *tunnel, uint64_t generation)
+{
+	for (unsigned i = 0; i < tunnel->class_count; i++) {
+		struct tg_class class;
+
+		if (dataplane_class_get(dp, generation, i, &class, NULL) ||
+		    class.defence != tunnel->classes[i].defence || class.cell != tunnel->classes[i].cell)
+			problem(r, "tunnel %s: class %s is not the one that the kernel has", tunnel->name,
+				tunnel->classes[i].name);
+		else if (class.queue != TG_NO_QUEUE)
+			check_queue(in, r, dp, class.queue);
+	}
+}
+
+static bool has_paced_class(const struct tg_tunnel *tunnel)
+{
+	for (size_t i = 0; i < tunnel->class_count; i++)
+		if (tunnel->classes[i].defence == TG_DEFENCE_CONSTANT)
+			return true;
+	return false;
+}
+
+/* A peer that shapes sends dummies as long as a session lasts; one that does not never sends any. */
+static void judge_peer(struct report *r, const struct dataplane *dp, const struct tg_tunnel *tunnel,
+		       struct tunnel_report *t)
+{
+	uint64_t real = 0, dummies = 0;
+
+	if (!has_paced_class(tunnel))
+		return;
+	for (unsigned i = 0; i < tunnel->class_count; i++) {
+		struct tg_stats st;
+
+		if (dataplane_stats_get(dp, TG_IN, i, &st, NULL))
+			return;
+		real += st.real_packets;
+		dummies += st.dummy_packets;
+	}
+	if (dummies) {
+		t->peer_shaping = PEER_SHAPES;
+	} else if (real >= ENOUGH_TO_JUDGE) {
+		t->peer_shaping = PEER_DOES_NOT_SHAPE;
+		problem(r, "tunnel %s: the peer does not shape its direction (%llu real packets, no dummy)",
+			tunnel->name, (unsigned long long)real);
+	}
+}
+
+static void inspect_dataplane(struct instance *in, struct report *r, const struct tg_tunnel *tunnel,
+			      struct tunnel_report *t)
+{
+	char head[IFNAMSIZ], tail[IFNAMSIZ];
+	struct tg_devices devices;
+	struct dataplane *dp;
+
+	if (dataplane_open(in->pin_dir, tunnel->name, &dp, NULL)) {
+		problem(r, "tunnel %s: programs or maps are not pinned under %s/%s", tunnel->name, in->pin_dir,
+			tunnel->name);
+		return;
+	}
+	t->has_dataplane = true;
+	snprintf(t->engine, sizeof(t->engine), "kernel");
+	if (dataplane_generation(dp, &t->generation, NULL) || !t->generation)
+		problem(r, "tunnel %s: no policy is in force", tunnel->name);
+	if (dataplane_devices_get(dp, &devices, NULL) || (t->ifindex && devices.tunnel_ifindex != t->ifindex))
+		problem(r, "tunnel %s: the programs send to another device than %s", tunnel->name, t->device);
+	if (t->ifindex) {
+		check_attached(r, dp, DP_EGRESS, t->ifindex, DP_HOOK_EGRESS, t->device);
+		check_attached(r, dp, DP_INGRESS, t->ifindex, DP_HOOK_INGRESS, t->device);
+	}
+	segmenter_names(tunnel->name, head, tail);
+	check_pair(in, r, dp, head, DP_SEGMENT);
+	check_classes(in, r, dp, tunnel, t->generation);
+	judge_peer(r, dp, tunnel, t);
+	dataplane_close(dp);
+}
+
+static void inspect_wireguard(struct instance *in, struct report *r, const struct tg_tunnel *tunnel,
+			      struct tunnel_report *t)
+{
+	enum wg_backend backend;
+	struct tg_error e = { "" };
+
+	if (tunnel->external[0]) {
+		snprintf(t->backend, sizeof(t->backend), "external");
+		return;
+	}
+	if (wg_backend_of(in->net, tunnel->name, &backend, NULL)) {
+		problem(r, "tunnel %s: no WireGuard answers for device %s", tunnel->name, tunnel->name);
+		return;
+	}
+	snprintf(t->backend, sizeof(t->backend), backend == WG_KERNEL ? "wireguard" : "wireguard-go");
+	if (wg_status_get(in->net, tunnel->name, backend, &t->wireguard, &e)) {
+		problem(r, "tunnel %s: %s", tunnel->name, e.message);
+		return;
+	}
+	t->has_wireguard = true;
+	if (t->wireguard.peer_count != tunnel->peer_count)
+		problem(r, "tunnel %s: %zu peers, the policy has %zu", tunnel->name, t->wireguard.peer_count,
+			tunnel->peer_count);
+}
+
+static void inspect_tunnel(struct instance *in, struct report *r, size_t n)
+{
+	const struct tg_tunnel *tunnel = &in->policy->tunnels[n];
+	struct tunnel_report *t = &r->tunnels[n];
+	struct net_link link;
+
+	snprintf(t->device, sizeof(t->device), "%s", tunnel_device(tunnel));
+	if (net_link_get(in->net, t->device, &link, NULL)) {
+		problem(r, "tunnel %s: device %s is missing", tunnel->name, t->device);
+	} else {
+		t->ifindex = link.ifindex;
+		if (!link.up)
+			problem(r, "tunnel %s: device %s is down", tunnel->name, t->device);
+		inspect_wireguard(in, r, tunnel, t);
+	}
+	inspect_dataplane(in, r, tunnel, t);
+}
+
+static bool same_route(const struct net_route *a, const struct net_route *b)
+{
+	/* The kernel refuses to lock an IPv6 route below 1280, so its absence there is no difference. */
+	bool mtu = a->mtu_lock == b->mtu_lock || (a->to.family == AF_INET6 && a->mtu_lock < 1280);
+
+	return a->table == b->table && a->ifindex == b->ifindex && a->to.family == b->to.family &&
+	       a->to.length == b->to.length && !memcmp(a->to.addr, b->to.addr, sizeof(a->to.addr)) && mtu;
+}
+
+static int missing_rules(struct instance *in, const struct routing *plan, size_t *ret_missing, struct tg_error *e)
+{
+	struct net_rule *rules;
+	size_t count, missing = 0;
+	int ret = net_rule_list(in->net, &rules, &count, e);
+
+	if (ret)
+		return ret;
+	for (size_t i = 0; i < plan->rule_count; i++) {
+		bool found = false;
+
+		for (size_t j = 0; j < count && !found; j++)
+			found = net_rule_equal(&plan->rules[i], &rules[j]);
+		missing += !found;
+	}
+	free(rules);
+	*ret_missing = missing;
+	return 0;
+}
+
+static int missing_routes(struct instance *in, const struct routing *plan, size_t *ret_missing, struct tg_error *e)
+{
+	struct net_route *routes;
+	size_t count, missing = 0;
+	int ret = net_route_list(in->net, &routes, &count, e);
+
+	if (ret)
+		return ret;
+	for (size_t i = 0; i < plan->route_count; i++) {
+		bool found = false;
+
+		for (size_t j = 0; j < count && !found; j++)
+			found = same_route(&plan->routes[i], &routes[j]);
+		missing += !found;
+	}
+	free(routes);
+	*ret_missing = missing;
+	return 0;
+}
+
+static int inspect_routing(struct instance *in, struct report *r, struct tg_error *e)
+{
+	unsigned ifindexes[TG_MAX_TUNNELS] = { 0 };
+	size_t rules = 0, routes = 0;
+	struct routing plan;
+	int ret;
+
+	for (size_t i = 0; i < in->policy->tunnel_count; i++)
+		ifindexes[i] = r->tunnels[i].ifindex;
+	ret = routing_plan(in->policy, ifindexes, NULL, &plan, e);
+	if (ret)
+		return ret;
+	ret = missing_rules(in, &plan, &rules, e);
+	if (!ret)
+		ret = missing_routes(in, &plan, &routes, e);
+	if (!ret && rules)
+		problem(r, "%zu of %zu routing rules are missing", rules, plan.rule_count);
+	if (!ret && routes)
+		problem(r, "%zu of %zu routes are missing", routes, plan.route_count);
+	routing_free(&plan);
+	return ret;
+}
+
+int instance_inspect(struct instance *in, struct report *ret_report, struct tg_error *e)
+{
+	struct report r = { .tunnels = calloc(in->policy->tunnel_count, sizeof(*r.tunnels)) };
+	bool present = true;
+	int ret;
+
+	if (!r.tunnels)
+		return tg_error(e, -ENOMEM, "out of memory");
+	for (size_t i = 0; i < in->policy->tunnel_count; i++)
+		inspect_tunnel(in, &r, i);
+	ret = inspect_routing(in, &r, e);
+	if (!ret)
+		ret = iptables_check(in->policy, &present, e);
+	if (!ret && !present)
+		problem(&r, "the iptables chains of the flow rules are missing");
+	if (ret) {
+		report_free(&r);
+		return ret;
+	}
+	*ret_report = r;
+	return 0;
+}
+
+void report_free(struct report *report)
+{
+	free(report->tunnels);
+	free(report->problems);
+	memset(report, 0, sizeof(*report));
+}

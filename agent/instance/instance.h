@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The running instance: which policy is in force, what the network must look
+ * like because of it, and in what it differs. One instance per network
+ * namespace; its traces outside the kernel are the copies of the policy and
+ * site files in run_dir.
+ */
+#ifndef AGENT_INSTANCE_INSTANCE_H
+#define AGENT_INSTANCE_INSTANCE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "dataplane/dataplane.h"
+#include "net/net.h"
+#include "tensorguard/compile.h"
+#include "tensorguard/policy.h"
+
+/* ---- run state (state.c) ---- */
+
+/* Takes the instance's lock (waits up to 10 s), making run_dir if need be. Returns the descriptor in *ret_fd. */
+int state_lock(const char *run_dir, int *ret_fd, struct tg_error *e);
+/* Releases the lock and removes the lock file, and run_dir when it is empty. */
+void state_unlock(const char *run_dir, int fd, bool remove);
+/* Copies the files into run_dir, atomically; site may be NULL. The policy file comes last: it marks "up". */
+int state_save(const char *run_dir, const char *policy, const char *site, struct tg_error *e);
+/* Loads the running policy. -ENOENT when the instance is not up. */
+int state_load(const char *run_dir, struct tg_policy **ret_policy, struct tg_error *e);
+/* Whether the running policy's text is that of these files. */
+int state_same(const char *run_dir, const char *policy, const char *site, bool *ret_same, struct tg_error *e);
+int state_remove(const char *run_dir, struct tg_error *e);
+/* The paths of the copies; *ret_site is NULL when there is none. Free both. */
+int state_paths(const char *run_dir, char **ret_policy, char **ret_site, struct tg_error *e);
+
+/* ---- what routing a policy wants (routing.c) ---- */
+
+struct routing {
+	struct net_rule *rules;
+	size_t rule_count;
+	struct net_route *routes; /* ifindex of the tunnel's device, filled by the caller's lookup */
+	size_t route_count;
+};
+
+/*
+ * Rules and routes for all tunnels; `ifindexes` holds a device per tunnel, 0
+ * where it is missing (its routes are left out, its blackholes stay). `caps`
+ * may be NULL or hold an upper bound per tunnel for the packet size, 0 = none.
+ */
+int routing_plan(const struct tg_policy *policy, const unsigned *ifindexes, const unsigned *caps,
+		 struct routing *ret_plan, struct tg_error *e);
+void routing_free(struct routing *plan);
+/* Adds what is missing, then, with `prune`, removes what is ours and not in the plan: never a moment without a
+ * rule. */
+int routing_apply(struct net *net, const struct routing *plan, bool prune, struct tg_error *e);
+/* Only the blackholes of a fail-closed policy. */
+int routing_apply_blackholes(struct net *net, const struct routing *plan, struct tg_error *e);
+int routing_remove(struct net *net, struct tg_error *e);
+/* The smallest cell of a tunnel: what its connected networks' routes are locked to; 0 = nothing to lock. */
+unsigned routing_tunnel_mtu(const struct tg_tunnel *tunnel);
+
+/* ---- bringing about (bring.c) ---- */
+
+struct instance {
+	const char *pin_dir, *run_dir;
+	const struct tg_policy *policy;
+	struct net *net;
+};
+
+/*
+ * Makes the network as the policy wants it, from whatever state it is in: fresh,
+ * half made by a killed run, damaged by someone, or running `old` (NULL when
+ * nothing is known to run). Packets under way are neither lost nor mis-shaped.
+ */
+int instance_bring_up(struct instance *in, const struct tg_policy *old, struct tg_error *e);
+/* Takes everything away that carries our tags; needs no policy. */
+int instance_bring_down(struct instance *in, struct tg_error *e);
+/* Names of the segmenter's devices. */
+void segmenter_names(const char *tunnel, char ret_head[IFNAMSIZ], char ret_tail[IFNAMSIZ]);
+/* The tunnel's device: the managed one or the external one. */
+const char *tunnel_device(const struct tg_tunnel *tunnel);
+
+/* ---- differences (inspect.c) ---- */
+
+struct tunnel_report {
+	char device[IFNAMSIZ];
+	char engine[16];	/* "kernel", or "" when nothing is loaded */
+	char backend[16];	/* "wireguard", "wireguard-go", "external" or "" */
+	unsigned ifindex;
+	bool has_dataplane;
+	uint64_t generation;
+	enum { PEER_UNKNOWN, PEER_SHAPES, PEER_DOES_NOT_SHAPE } peer_shaping;
+	bool has_wireguard;
+	struct wg_status wireguard;
+};
+
+struct report {
+	struct tunnel_report *tunnels; /* as many as the policy has */
+	char (*problems)[384];	/* one line each; none = healthy */
+	size_t problem_count;
+};
+
+int instance_inspect(struct instance *in, struct report *ret_report, struct tg_error *e);
+void report_free(struct report *report);
+
+#endif

@@ -1,0 +1,333 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Which traffic enters a tunnel is decided by the kernel's routing rules alone:
+ * they work with every process dead and with every iptables rule gone.
+ *
+ *	5400		our own outer packets (by mark) go by the main table
+ *	5401 + n	what rule n matches goes by the table of its class
+ *	5500 + n	fail closed: what rule n matches goes nowhere else
+ *
+ * There is a table per tunnel and packet size: one default route per family
+ * into the tunnel, locked to the cell of the classes that use it. A class whose
+ * cell changes moves to another table, so that no table ever changes in place.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "instance/instance.h"
+#include "shared/mark.h"
+
+enum { PRIORITY_OUTER = 5400, PRIORITY_LOOKUP = 5401, PRIORITY_BLACKHOLE = 5500, TABLE_BASE = 840000, TABLE_STEP = 10000, TABLE_MAIN = 254 };
+
+struct builder {
+	const struct tg_policy *policy;
+	const unsigned *caps;
+	struct routing plan;
+	size_t rule_room, route_room;
+	bool failed;
+};
+
+static void add_rule(struct builder *b, const struct net_rule *rule)
+{
+	if (b->plan.rule_count == b->rule_room) {
+		size_t room = b->rule_room ? 2 * b->rule_room : 64;
+		struct net_rule *grown = realloc(b->plan.rules, room * sizeof(*grown));
+
+		if (!grown) {
+			b->failed = true;
+			return;
+		}
+		b->plan.rules = grown;
+		b->rule_room = room;
+	}
+	b->plan.rules[b->plan.rule_count++] = *rule;
+}
+
+static void add_route(struct builder *b, const struct net_route *route)
+{
+	if (b->plan.route_count == b->route_room) {
+		size_t room = b->route_room ? 2 * b->route_room : 64;
+		struct net_route *grown = realloc(b->plan.routes, room * sizeof(*grown));
+
+		if (!grown) {
+			b->failed = true;
+			return;
+		}
+		b->plan.routes = grown;
+		b->route_room = room;
+	}
+	b->plan.routes[b->plan.route_count++] = *route;
+}
+
+unsigned routing_tunnel_mtu(const struct tg_tunnel *tunnel)
+{
+	unsigned mtu = tunnel->mtu;
+
+	for (size_t i = 0; i < tunnel->class_count; i++)
+		if (tunnel->classes[i].cell < mtu)
+			mtu = tunnel->classes[i].cell;
+	return mtu < tunnel->mtu ? mtu : 0;
+}
+
+/* A flow rule's packets may still end in any class of the tunnel: they must fit the smallest. 0 = no lock. */
+static unsigned rule_mtu(const struct builder *b, const struct tg_policy_rule *rule)
+{
+	const struct tg_tunnel *tunnel = &b->policy->tunnels[rule->tunnel];
+	unsigned mtu = tunnel->classes[rule->class].cell;
+
+	if (tg_rule_is_flow(rule) && routing_tunnel_mtu(tunnel))
+		mtu = routing_tunnel_mtu(tunnel);
+	if (b->caps && b->caps[rule->tunnel] && b->caps[rule->tunnel] < mtu)
+		mtu = b->caps[rule->tunnel];
+	return mtu < tunnel->mtu ? mtu : 0;
+}
+
+static uint32_t rule_table(const struct builder *b, const struct tg_policy_rule *rule)
+{
+	return TABLE_BASE + rule->tunnel * TABLE_STEP + rule_mtu(b, rule);
+}
+
+static void add_both(struct builder *b, size_t n, struct net_rule *rule)
+{
+	const struct tg_policy_rule *origin = &b->policy->rules[n];
+
+	rule->priority = PRIORITY_LOOKUP + (uint32_t)n;
+	rule->table = rule_table(b, origin);
+	rule->blackhole = false;
+	add_rule(b, rule);
+	if (b->policy->fail != TG_FAIL_CLOSED)
+		return;
+	rule->priority = PRIORITY_BLACKHOLE + (uint32_t)n;
+	rule->table = 0;
+	rule->blackhole = true;
+	add_rule(b, rule);
+}
+
+/* Every combination of port ranges; no list means any port. */
+static void add_ports(struct builder *b, size_t n, struct net_rule *rule)
+{
+	const struct tg_policy_rule *origin = &b->policy->rules[n];
+	size_t dports = origin->port_count ? origin->port_count : 1;
+	size_t sports = origin->source_port_count ? origin->source_port_count : 1;
+
+	for (size_t d = 0; d < dports; d++)
+		for (size_t s = 0; s < sports; s++) {
+			memset(&rule->dport, 0, sizeof(rule->dport));
+			memset(&rule->sport, 0, sizeof(rule->sport));
+			if (origin->port_count)
+				rule->dport = origin->ports[d];
+			if (origin->source_port_count)
+				rule->sport = origin->source_ports[s];
+			add_both(b, n, rule);
+		}
+}
+
+static void add_from(struct builder *b, size_t n, struct net_rule *rule)
+{
+	const struct tg_policy_rule *origin = &b->policy->rules[n];
+
+	if (!origin->from_count) {
+		add_ports(b, n, rule);
+		return;
+	}
+	for (size_t i = 0; i < origin->from_count; i++) {
+		if (origin->from[i].family != rule->family)
+			continue;
+		rule->has_from = true;
+		rule->from = origin->from[i];
+		add_ports(b, n, rule);
+	}
+}
+
+static void add_policy_rule(struct builder *b, size_t n)
+{
+	const struct tg_policy_rule *origin = &b->policy->rules[n];
+	struct net_rule rule = { .proto = origin->proto, .has_uid = origin->has_uid, .uid_lo = origin->uid_lo,
+				 .uid_hi = origin->uid_hi, .mark = origin->mark, .mark_mask = origin->mark_mask };
+
+	for (size_t i = 0; i < origin->to_count; i++) {
+		rule.family = origin->to[i].family;
+		rule.has_to = true;
+		rule.to = origin->to[i];
+		add_from(b, n, &rule);
+	}
+	if (origin->to_count)
+		return;
+	for (int i = 0; i < 2; i++) {
+		rule.family = i ? AF_INET6 : AF_INET;
+		rule.has_to = false;
+		rule.has_from = false;
+		add_from(b, n, &rule);
+	}
+}
+
+static void add_outer_rule(struct builder *b)
+{
+	struct net_rule rule = { .priority = PRIORITY_OUTER, .mark = TG_MARK_OUTER, .mark_mask = TG_MARK_OUTER,
+				 .table = TABLE_MAIN };
+
+	rule.family = AF_INET;
+	add_rule(b, &rule);
+	rule.family = AF_INET6;
+	add_rule(b, &rule);
+}
+
+static bool table_planned(const struct routing *plan, uint32_t table)
+{
+	for (size_t i = 0; i < plan->route_count; i++)
+		if (plan->routes[i].table == table)
+			return true;
+	return false;
+}
+
+static void add_table(struct builder *b, const struct tg_policy_rule *rule, unsigned ifindex)
+{
+	struct net_route route = { .table = rule_table(b, rule), .ifindex = ifindex, .mtu_lock = rule_mtu(b, rule) };
+
+	if (table_planned(&b->plan, route.table))
+		return;
+	route.to.family = AF_INET;
+	add_route(b, &route);
+	route.to.family = AF_INET6;
+	add_route(b, &route);
+}
+
+/* The tunnel's own networks are reached by routes of the main table, whose packets must fit a cell as well. */
+static void add_connected(struct builder *b, const struct tg_tunnel *tunnel, unsigned ifindex)
+{
+	unsigned mtu = routing_tunnel_mtu(tunnel);
+
+	for (size_t i = 0; mtu && i < tunnel->address_count; i++) {
+		struct net_route route = { .to = tunnel->addresses[i], .table = TABLE_MAIN, .ifindex = ifindex,
+					   .mtu_lock = mtu };
+
+		for (unsigned bit = route.to.length; bit < 8 * sizeof(route.to.addr); bit++)
+			route.to.addr[bit / 8] &= (uint8_t)~(0x80u >> bit % 8);
+		if (route.to.length < (route.to.family == AF_INET ? 32 : 128))
+			add_route(b, &route);
+	}
+}
+
+int routing_plan(const struct tg_policy *policy, const unsigned *ifindexes, const unsigned *caps,
+		 struct routing *ret_plan, struct tg_error *e)
+{
+	struct builder b = { .policy = policy, .caps = caps };
+
+	add_outer_rule(&b);
+	for (size_t i = 0; i < policy->rule_count; i++)
+		add_policy_rule(&b, i);
+	for (size_t i = 0; i < policy->rule_count; i++)
+		if (ifindexes[policy->rules[i].tunnel])
+			add_table(&b, &policy->rules[i], ifindexes[policy->rules[i].tunnel]);
+	for (size_t i = 0; i < policy->tunnel_count; i++)
+		if (ifindexes[i])
+			add_connected(&b, &policy->tunnels[i], ifindexes[i]);
+	if (b.failed) {
+		routing_free(&b.plan);
+		return tg_error(e, -ENOMEM, "out of memory");
+	}
+	*ret_plan = b.plan;
+	return 0;
+}
+
+void routing_free(struct routing *plan)
+{
+	free(plan->rules);
+	free(plan->routes);
+	memset(plan, 0, sizeof(*plan));
+}
+
+static bool route_equal(const struct net_route *a, const struct net_route *b)
+{
+	return a->table == b->table && a->to.family == b->to.family && a->to.length == b->to.length &&
+	       !memcmp(a->to.addr, b->to.addr, sizeof(a->to.addr));
+}
+
+static bool has_rule(const struct routing *plan, const struct net_rule *rule)
+{
+	for (size_t i = 0; i < plan->rule_count; i++)
+		if (net_rule_equal(&plan->rules[i], rule))
+			return true;
+	return false;
+}
+
+static bool has_route(const struct routing *plan, const struct net_route *route)
+{
+	for (size_t i = 0; i < plan->route_count; i++)
+		if (route_equal(&plan->routes[i], route))
+			return true;
+	return false;
+}
+
+static int prune_rules(struct net *net, const struct routing *plan, struct tg_error *e)
+{
+	struct net_rule *rules;
+	size_t count;
+	int ret = net_rule_list(net, &rules, &count, e);
+
+	if (ret)
+		return ret;
+	for (size_t i = 0; i < count && !ret; i++)
+		if (!has_rule(plan, &rules[i]))
+			ret = net_rule_remove(net, &rules[i], e);
+	free(rules);
+	return ret;
+}
+
+static int prune_routes(struct net *net, const struct routing *plan, struct tg_error *e)
+{
+	struct net_route *routes;
+	size_t count;
+	int ret = net_route_list(net, &routes, &count, e);
+
+	if (ret)
+		return ret;
+	for (size_t i = 0; i < count && !ret; i++)
+		if (!has_route(plan, &routes[i]))
+			ret = net_route_remove(net, &routes[i], e);
+	free(routes);
+	return ret;
+}
+
+static int apply_route(struct net *net, const struct net_route *route, struct tg_error *e)
+{
+	if (route->table == TABLE_MAIN)
+		return net_route_to_ensure(net, &route->to, route->ifindex, route->mtu_lock, e);
+	/* both families at once: the second entry of a table finds it done */
+	return net_route_ensure(net, route->table, route->ifindex, route->mtu_lock, e);
+}
+
+int routing_apply_blackholes(struct net *net, const struct routing *plan, struct tg_error *e)
+{
+	int ret = 0;
+
+	for (size_t i = 0; i < plan->rule_count && !ret; i++)
+		if (plan->rules[i].blackhole)
+			ret = net_rule_ensure(net, &plan->rules[i], e);
+	return ret;
+}
+
+int routing_apply(struct net *net, const struct routing *plan, bool prune, struct tg_error *e)
+{
+	int ret = routing_apply_blackholes(net, plan, e);
+
+	for (size_t i = 0; i < plan->route_count && !ret; i++)
+		ret = apply_route(net, &plan->routes[i], e);
+	for (size_t i = 0; i < plan->rule_count && !ret; i++)
+		if (!plan->rules[i].blackhole)
+			ret = net_rule_ensure(net, &plan->rules[i], e);
+	if (!ret && prune)
+		ret = prune_rules(net, plan, e);
+	if (!ret && prune)
+		ret = prune_routes(net, plan, e);
+	return ret;
+}
+
+int routing_remove(struct net *net, struct tg_error *e)
+{
+	const struct routing nothing = { 0 };
+	int ret = prune_rules(net, &nothing, e);
+
+	return ret ? ret : prune_routes(net, &nothing, e);
+}

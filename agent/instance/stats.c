@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "instance/print.h"
+#include "shared/hist.h"
+
+/* The lower edge of the bucket in which the quantile falls: true to a quarter of its value. */
+static json_int_t delay_quantile(const __u64 *buckets, uint64_t total, unsigned per_mille)
+{
+	uint64_t rank = (total * per_mille + 999) / 1000, seen = 0;
+
+	for (unsigned i = 0; i < TG_DELAY_BUCKETS; i++) {
+		seen += buckets[i];
+		if (total && seen >= rank)
+			return (json_int_t)tg_hist_floor_us(i);
+	}
+	return 0;
+}
+
+static json_t *delay_json(const struct tg_stats *st)
+{
+	json_t *histogram = json_array();
+	uint64_t total = 0;
+
+	for (unsigned i = 0; i < TG_DELAY_BUCKETS; i++) {
+		total += st->delay[i];
+		if (st->delay[i])
+			json_array_append_new(histogram, json_pack("{s:I, s:I}", "from_us",
+								   (json_int_t)tg_hist_floor_us(i), "count",
+								   (json_int_t)st->delay[i]));
+	}
+	return json_pack("{s:I, s:I, s:I, s:I, s:o}", "count", (json_int_t)total, "p50_us",
+			 delay_quantile(st->delay, total, 500), "p90_us", delay_quantile(st->delay, total, 900),
+			 "p99_us", delay_quantile(st->delay, total, 990), "histogram", histogram);
+}
+
+static json_t *counters_json(const struct tg_stats *st)
+{
+	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "real_packets", (json_int_t)st->real_packets,
+			 "real_bytes", (json_int_t)st->real_bytes, "pad_bytes", (json_int_t)st->pad_bytes,
+			 "dummy_packets", (json_int_t)st->dummy_packets, "dummy_bytes",
+			 (json_int_t)st->dummy_bytes, "drop_packets", (json_int_t)st->drop_packets, "drop_bytes",
+			 (json_int_t)st->drop_bytes, "late_packets", (json_int_t)st->late_packets);
+}
+
+static json_t *session_json(const struct tg_queue *queue, const struct tg_session_state *s)
+{
+	return json_pack("{s:b, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "always", !queue->slots, "running",
+			 !queue->slots || s->left, "slots_left", (json_int_t)s->left, "slots",
+			 (json_int_t)queue->slots, "sessions", (json_int_t)s->sessions, "extensions",
+			 (json_int_t)s->extensions, "backlog", (json_int_t)s->backlog, "ticks",
+			 (json_int_t)s->ticks, "period_ns", (json_int_t)queue->period_ns);
+}
+
+static int class_stats_json(const struct dataplane *dp, const struct tg_policy_class *class, unsigned index,
+			    uint64_t generation, json_t **ret_json, struct tg_error *e)
+{
+	struct tg_session_state session;
+	struct tg_stats out, in;
+	struct tg_class loaded;
+	struct tg_queue queue;
+	json_t *o;
+	int ret;
+
+	ret = dataplane_stats_get(dp, TG_OUT, index, &out, e);
+	if (!ret)
+		ret = dataplane_stats_get(dp, TG_IN, index, &in, e);
+	if (!ret)
+		ret = dataplane_class_get(dp, generation, index, &loaded, e);
+	if (ret)
+		return ret;
+	o = json_pack("{s:s, s:s, s:i, s:o, s:o}", "name", class->name, "defence", tg_defence_name(class->defence),
+		      "cell", (int)class->cell, "out", counters_json(&out), "in", counters_json(&in));
+	if (loaded.queue != TG_NO_QUEUE) {
+		ret = dataplane_queue_get(dp, loaded.queue, &queue, e);
+		if (!ret)
+			ret = dataplane_session_get(dp, loaded.queue, &session, e);
+		if (!ret) {
+			json_object_set_new(o, "delay", delay_json(&out));
+			json_object_set_new(o, "session", session_json(&queue, &session));
+		}
+	}
+	if (ret) {
+		json_decref(o);
+		return ret;
+	}
+	*ret_json = o;
+	return 0;
+}
+
+static int reasons_json(const struct dataplane *dp, json_t **ret_json, struct tg_error *e)
+{
+	uint64_t reasons[TG_REASON_COUNT];
+	json_t *o;
+	int ret = dataplane_reasons_get(dp, reasons, e);
+
+	if (ret)
+		return ret;
+	o = json_object();
+	for (unsigned i = 0; i < TG_REASON_COUNT; i++)
+		json_object_set_new(o, dataplane_reason_name(i), json_integer((json_int_t)reasons[i]));
+	*ret_json = o;
+	return 0;
+}
+
+static int tunnel_stats_json(const struct dataplane *dp, const struct tg_tunnel *tunnel, json_t **ret_json,
+			     struct tg_error *e)
+{
+	json_t *classes = json_array(), *reasons = NULL;
+	uint64_t generation;
+	int ret = dataplane_generation(dp, &generation, e);
+
+	for (unsigned i = 0; i < tunnel->class_count && !ret; i++) {
+		json_t *class;
+
+		ret = class_stats_json(dp, &tunnel->classes[i], i, generation, &class, e);
+		if (!ret)
+			json_array_append_new(classes, class);
+	}
+	if (!ret)
+		ret = reasons_json(dp, &reasons, e);
+	if (ret) {
+		json_decref(classes);
+		return ret;
+	}
+	*ret_json = json_pack("{s:s, s:s, s:I, s:o, s:o}", "name", tunnel->name, "engine", "kernel", "generation",
+			      (json_int_t)generation, "classes", classes, "reasons", reasons);
+	return *ret_json ? 0 : tg_error(e, -ENOMEM, "out of memory");
+}
+
+int stats_collect(const struct cli *cli, const struct tg_policy *policy, json_t **ret_stats, struct tg_error *e)
+{
+	json_t *tunnels = json_array();
+	struct timespec now;
+	int ret = 0;
+
+	for (size_t i = 0; i < policy->tunnel_count && !ret; i++) {
+		struct dataplane *dp;
+		json_t *tunnel;
+
+		ret = dataplane_open(cli->pin_dir, policy->tunnels[i].name, &dp, e);
+		if (ret)
+			break;
+		ret = tunnel_stats_json(dp, &policy->tunnels[i], &tunnel, e);
+		if (!ret)
+			json_array_append_new(tunnels, tunnel);
+		dataplane_close(dp);
+	}
+	if (ret) {
+		json_decref(tunnels);
+		return ret;
+	}
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	*ret_stats = json_pack("{s:I, s:s, s:o}", "monotonic_ms",
+			       (json_int_t)now.tv_sec * 1000 + now.tv_nsec / 1000000, "policy", policy->name,
+			       "tunnels", tunnels);
+	return *ret_stats ? 0 : tg_error(e, -ENOMEM, "out of memory");
+}

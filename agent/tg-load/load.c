@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* up, down and reload: a lock, a policy, and the algorithms of instance/bring.c. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "commands.h"
+#include "instance/instance.h"
+
+struct session {
+	struct instance in;
+	int lock_fd;
+	bool removed;		/* nothing is left: the lock file goes as well */
+};
+
+static int session_open(struct session *s, struct cli *cli, struct tg_error *e)
+{
+	*s = (struct session){ .in = { .pin_dir = cli->pin_dir, .run_dir = cli->run_dir }, .lock_fd = -1 };
+	if (geteuid())
+		return tg_error(e, -EPERM, "needs root (CAP_NET_ADMIN and CAP_BPF)");
+	if (cli->arg_count)
+		return tg_error(e, -EINVAL, "unexpected argument '%.60s'", cli->args[0]);
+	if (cli->site && !cli->policy)
+		return tg_error(e, -EINVAL, "--site goes with --policy");
+	return net_open(&s->in.net, e);
+}
+
+static void session_close(struct session *s)
+{
+	net_close(s->in.net);
+	if (s->lock_fd >= 0)
+		state_unlock(s->in.run_dir, s->lock_fd, s->removed);
+}
+
+static int print_done(const struct cli *cli, const char *state, const struct tg_policy *policy, struct tg_error *e)
+{
+	if (cli->json)
+		return cli_print_json(policy ? json_pack("{s:s, s:s, s:I}", "state", state, "policy", policy->name,
+							 "policy_version", (json_int_t)policy->version) :
+					       json_pack("{s:s}", "state", state), e);
+	return 0;
+}
+
+/* The files to use: those that were given, else the copies of the running instance. */
+static int choose_files(const struct cli *cli, char **ret_policy, char **ret_site, struct tg_error *e)
+{
+	if (!cli->policy)
+		return state_paths(cli->run_dir, ret_policy, ret_site, e);
+	*ret_policy = strdup(cli->policy);
+	*ret_site = cli->site ? strdup(cli->site) : NULL;
+	if (!*ret_policy || (cli->site && !*ret_site))
+		return tg_error(e, -ENOMEM, "out of memory");
+	return 0;
+}
+
+/* All or nothing: a first start that fails is undone; a repair that fails leaves what holds (the blackholes, above all). */
+static int bring_up_or_undo(struct session *s, const struct tg_policy *old, struct tg_error *e)
+{
+	struct tg_error undo = { "" };
+	int ret = instance_bring_up(&s->in, old, e);
+
+	if (!ret || old)
+		return ret;
+	if (instance_bring_down(&s->in, &undo))
+		fprintf(stderr, "tg-load: undoing it failed too: %s\n", undo.message);
+	else
+		s->removed = true;
+	return ret;
+}
+
+static int up_locked(struct session *s, struct cli *cli, const char *policy_file, const char *site_file,
+		     struct tg_error *e)
+{
+	struct tg_policy *running = NULL, *policy = NULL;
+	bool same = false;
+	int ret;
+
+	ret = tg_policy_load(policy_file, site_file, &policy, e);
+	if (!ret)
+		ret = state_load(cli->run_dir, &running, NULL) ? 0 : state_same(cli->run_dir, policy_file, site_file, &same, e);
+	if (!ret && running && !same)
+		ret = tg_error(e, -EBUSY, "another policy ('%s', version %llu) is up already; swap it with tg-load reload",
+			       running->name, (unsigned long long)running->version);
+	if (!ret) {
+		s->in.policy = policy;
+		ret = bring_up_or_undo(s, running ? policy : NULL, e);
+	}
+	if (!ret)
+		ret = state_save(cli->run_dir, policy_file, site_file, e);
+	if (!ret)
+		ret = print_done(cli, "up", policy, e);
+	tg_policy_free(running);
+	tg_policy_free(policy);
+	return ret;
+}
+
+int cmd_up(struct cli *cli, struct tg_error *e)
+{
+	char *policy_file = NULL, *site_file = NULL;
+	struct session s;
+	int ret;
+
+	ret = session_open(&s, cli, e);
+	if (!ret)
+		ret = choose_files(cli, &policy_file, &site_file, e);
+	if (!ret && !cli->policy && access(policy_file, F_OK))
+		ret = tg_error(e, -ENOENT, "TensorGuard is not up here, so --policy FILE must say what to bring up");
+	if (!ret)
+		ret = state_lock(cli->run_dir, &s.lock_fd, e);
+	if (!ret)
+		ret = up_locked(&s, cli, policy_file, site_file, e);
+	session_close(&s);
+	free(policy_file);
+	free(site_file);
+	return ret;
+}
+
+int cmd_down(struct cli *cli, struct tg_error *e)
+{
+	struct session s;
+	int ret;
+
+	ret = session_open(&s, cli, e);
+	if (!ret)
+		ret = state_lock(cli->run_dir, &s.lock_fd, e);
+	/* The copies go first: from here on nobody takes the rest for a running instance. */
+	if (!ret)
+		ret = state_remove(cli->run_dir, e);
+	if (!ret)
+		ret = instance_bring_down(&s.in, e);
+	if (!ret) {
+		s.removed = true;
+		ret = print_done(cli, "down", NULL, e);
+	}
+	session_close(&s);
+	return ret;
+}
+
+static int reload_locked(struct session *s, struct cli *cli, struct tg_error *e)
+{
+	struct tg_policy *running = NULL, *policy = NULL;
+	int ret;
+
+	ret = tg_policy_load(cli->policy, cli->site, &policy, e);
+	if (!ret)
+		ret = state_load(cli->run_dir, &running, e);
+	if (!ret) {
+		s->in.policy = policy;
+		ret = instance_bring_up(&s->in, running, e);
+		/* A policy that cannot be brought up must not leave half of itself behind. */
+		if (ret) {
+			struct tg_error back = { "" };
+
+			s->in.policy = running;
+			if (instance_bring_up(&s->in, policy, &back))
+				fprintf(stderr, "tg-load: going back failed too: %s\n", back.message);
+		}
+	}
+	if (!ret)
+		ret = state_save(cli->run_dir, cli->policy, cli->site, e);
+	if (!ret)
+		ret = print_done(cli, "up", policy, e);
+	tg_policy_free(running);
+	tg_policy_free(policy);
+	return ret;
+}
+
+int cmd_reload(struct cli *cli, struct tg_error *e)
+{
+	struct session s;
+	int ret;
+
+	ret = session_open(&s, cli, e);
+	if (!ret && !cli->policy)
+		ret = tg_error(e, -EINVAL, "reload needs --policy FILE");
+	if (!ret)
+		ret = state_lock(cli->run_dir, &s.lock_fd, e);
+	if (!ret)
+		ret = reload_locked(&s, cli, e);
+	session_close(&s);
+	return ret;
+}

@@ -17,7 +17,10 @@ $(BUILD)/fuzz/libfuzzer-%: $(BUILD)/fuzz/fuzz_%.o $(FUZZ_LIBS)
 .PRECIOUS: $(FUZZ_OBJ)
 -include $(FUZZ_OBJ:.o=.d)
 
-.PHONY: fuzz check-fuzz
+.PHONY: fuzz check-fuzz clean-fuzz
+clean: clean-fuzz
+clean-fuzz:
+	rm -rf $(FUZZ_BUILD)
 fuzz: ## libFuzzer with ASan and UBSan: make fuzz NAME=policy SECONDS=600
 	@case " $(FUZZ_NAMES) " in *" $(NAME) "*) ;; *) echo "fuzz: NAME=... is one of: $(FUZZ_NAMES)" >&2; exit 2;; esac
 	$(MAKE) BUILD=$(FUZZ_BUILD) CC=clang SANITIZE=1 CFLAGS='-g -fsanitize=fuzzer-no-link' \

@@ -3,9 +3,10 @@
 # in tests/tools.
 UNIT_SRC := $(wildcard tests/unit/*.c)
 UNIT_OBJ := $(call objects,$(UNIT_SRC))
-$(UNIT_OBJ): INC := -Iinclude -Iagent -Itests/unit
-$(BUILD)/tests/unit-tests: $(UNIT_OBJ) $(AGENT_LIB) $(LIB)
-	$(call quiet,LD)$(CC) $(ALL_LDFLAGS) -o $@ $^ -lcunit -lssl $(AGENT_LIBS)
+TOOL_COMMON := $(call objects,$(wildcard tests/tools/common/*.c))
+$(UNIT_OBJ): INC := -Iinclude -Iagent -Itests/unit -Itests/tools
+$(BUILD)/tests/unit-tests: $(UNIT_OBJ) $(TOOL_COMMON) $(AGENT_LIB) $(LIB)
+	$(call quiet,LD)$(CC) $(ALL_LDFLAGS) -o $@ $^ -lcunit -lssl $(AGENT_LIBS) -lm
 -include $(UNIT_OBJ:.o=.d)
 
 BPFTEST_OBJ := $(call objects,$(wildcard tests/bpf/*.c) tests/unit/main.c)
@@ -24,7 +25,6 @@ $(BUILD)/tests/net-tests: $(NETTEST_OBJ) $(AGENT_LIB) $(LIB)
 
 # Tools: one program per file of tests/tools, common parts in tests/tools/common.
 TOOL_SRC := $(wildcard tests/tools/*.c)
-TOOL_COMMON := $(call objects,$(wildcard tests/tools/common/*.c))
 TOOLS := $(patsubst tests/tools/%.c,$(BUILD)/tools/%,$(TOOL_SRC))
 $(call objects,$(TOOL_SRC)) $(TOOL_COMMON): INC := -Iinclude -Itests/tools
 $(BUILD)/tools/%: $(BUILD)/tests/tools/%.o $(TOOL_COMMON) $(LIB)

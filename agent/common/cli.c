@@ -110,9 +110,27 @@ int cli_parse_number(const char *text, const char *what, unsigned long min, unsi
 	errno = 0;
 	value = strtoul(text, &end, 10);
 	if (text[0] < '0' || text[0] > '9' || *end || errno || value < min || value > max)
-		return tg_error(e, -EINVAL, "%s: '%.40s', expected a whole number from %lu to %lu", what, text, min,
+		return tg_error(e, CLI_USAGE, "%s: '%.40s', expected a whole number from %lu to %lu", what, text, min,
 				max);
 	*ret_value = value;
+	return 0;
+}
+
+/* getopt_long() takes any beginning of a name that is unambiguous; here names are written in full. */
+static int check_full_names(int argc, char **argv, struct tg_error *e)
+{
+	for (int i = 1; i < argc && strcmp(argv[i], "--"); i++) {
+		const struct option *o = options;
+		size_t len;
+
+		if (strncmp(argv[i], "--", 2))
+			continue;
+		len = strcspn(argv[i] + 2, "=");
+		while (o->name && (strlen(o->name) != len || memcmp(o->name, argv[i] + 2, len)))
+			o++;
+		if (!o->name)
+			return tg_error(e, -EINVAL, "unknown option '%.60s'; see --help", argv[i]);
+	}
 	return 0;
 }
 
@@ -121,6 +139,8 @@ static int parse_options(struct cli *cli, int argc, char **argv, struct tg_error
 {
 	int c;
 
+	if (check_full_names(argc, argv, e))
+		return -EINVAL;
 	optind = 1;
 	opterr = 0;
 	while ((c = getopt_long(argc, argv, ":hV", options, NULL)) != -1) {
@@ -204,6 +224,10 @@ int cli_main(const char *program, const char *about, const struct cli_command *c
 		return EXIT_USAGE;
 	}
 	ret = command->run(&cli, &e);
+	if (ret == CLI_USAGE) {
+		print_error(program, cli.json, -EINVAL, &e);
+		return EXIT_USAGE;
+	}
 	if (ret && !(ret == CLI_REPORTED && cli.json))
 		print_error(program, cli.json, ret, &e);
 	return ret ? EXIT_FAILURE : EXIT_SUCCESS;

@@ -34,6 +34,9 @@ struct cli {
 /* What a command returns that ran and found something wrong: its JSON says so already, the text gets a last line. */
 #define CLI_REPORTED (-EUCLEAN)
 
+/* What a command returns that was called wrongly, message in e: exit status 2. No system call returns it. */
+#define CLI_USAGE (-EBADRQC)
+
 struct cli_command {
 	const char *name;	/* "up", or "policy check" */
 	int (*run)(struct cli *cli, struct tg_error *e); /* 0, or a negative errno with a message in e */
@@ -51,7 +54,7 @@ int cli_main(const char *program, const char *about, const struct cli_command *c
 /* Prints `object` as JSON and a newline on stdout; steals the reference. -EIO when stdout is full or closed. */
 int cli_print_json(json_t *object, struct tg_error *e);
 
-/* A decimal number without sign, blanks or trailing text, within [min, max]; else -EINVAL and a message. */
+/* A decimal number without sign, blanks or trailing text, within [min, max]; else CLI_USAGE and a message. */
 int cli_parse_number(const char *text, const char *what, unsigned long min, unsigned long max,
 		     unsigned long *ret_value, struct tg_error *e);
 

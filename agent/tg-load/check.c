@@ -251,7 +251,7 @@ int cmd_check(struct cli *cli, struct tg_error *e)
 	int ret;
 
 	if (cli->arg_count)
-		return tg_error(e, -EINVAL, "unexpected argument '%.60s'", cli->args[0]);
+		return tg_error(e, CLI_USAGE, "unexpected argument '%.60s'", cli->args[0]);
 	if (geteuid())
 		return tg_error(e, -EPERM, "needs root: it tries things instead of guessing");
 	if (uname(&name))

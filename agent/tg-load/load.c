@@ -21,9 +21,9 @@ static int session_open(struct session *s, struct cli *cli, struct tg_error *e)
 	if (geteuid())
 		return tg_error(e, -EPERM, "needs root (CAP_NET_ADMIN and CAP_BPF)");
 	if (cli->arg_count)
-		return tg_error(e, -EINVAL, "unexpected argument '%.60s'", cli->args[0]);
+		return tg_error(e, CLI_USAGE, "unexpected argument '%.60s'", cli->args[0]);
 	if (cli->site && !cli->policy)
-		return tg_error(e, -EINVAL, "--site goes with --policy");
+		return tg_error(e, CLI_USAGE, "--site goes with --policy");
 	return net_open(&s->in.net, e);
 }
 
@@ -174,7 +174,7 @@ int cmd_reload(struct cli *cli, struct tg_error *e)
 
 	ret = session_open(&s, cli, e);
 	if (!ret && !cli->policy)
-		ret = tg_error(e, -EINVAL, "reload needs --policy FILE");
+		ret = tg_error(e, CLI_USAGE, "reload needs --policy FILE");
 	if (!ret)
 		ret = state_lock(cli->run_dir, &s.lock_fd, e);
 	if (!ret)

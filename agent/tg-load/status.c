@@ -27,7 +27,7 @@ int cmd_status(struct cli *cli, struct tg_error *e)
 	int ret, lock_fd = -1;
 
 	if (cli->arg_count)
-		return tg_error(e, -EINVAL, "unexpected argument '%.60s'", cli->args[0]);
+		return tg_error(e, CLI_USAGE, "unexpected argument '%.60s'", cli->args[0]);
 	ret = state_load(cli->run_dir, &policy, e);
 	if (!ret)
 		ret = net_open(&in.net, e);

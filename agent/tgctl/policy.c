@@ -13,7 +13,7 @@ enum { DURATION_LEN = 32, PORTS_LEN = 16 };
 static int load(struct cli *cli, struct tg_policy **ret_policy, struct tg_error *e)
 {
 	if (cli->arg_count != 1)
-		return tg_error(e, -EINVAL, "%s: %d files, expected one policy file; see --help", cli->command,
+		return tg_error(e, CLI_USAGE, "%s: %d files, expected one policy file; see --help", cli->command,
 				cli->arg_count);
 	return tg_policy_load(cli->args[0], cli->site, ret_policy, e);
 }

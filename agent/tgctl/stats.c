@@ -12,7 +12,7 @@
 
 static int no_arguments(const struct cli *cli, struct tg_error *e)
 {
-	return cli->arg_count ? tg_error(e, -EINVAL, "unexpected argument '%.60s'", cli->args[0]) : 0;
+	return cli->arg_count ? tg_error(e, CLI_USAGE, "unexpected argument '%.60s'", cli->args[0]) : 0;
 }
 
 int cmd_status(struct cli *cli, struct tg_error *e)

@@ -161,7 +161,7 @@ static void show_value(const config_setting_t *s, char *text, size_t size)
 		snprintf(text, size, "%lld", config_setting_get_int64(s));
 		break;
 	case CONFIG_TYPE_FLOAT:
-		snprintf(text, size, "%.12g", config_setting_get_float(s));
+		snprintf(text, size, "%#g", config_setting_get_float(s));
 		break;
 	case CONFIG_TYPE_BOOL:
 		snprintf(text, size, "%s", config_setting_get_bool(s) ? "true" : "false");
@@ -208,7 +208,7 @@ int conf_expected_secret(const struct conf *c, const config_setting_t *s, const 
 	if (config_setting_type(s) != CONFIG_TYPE_STRING)
 		return conf_expected(c, s, "%s", expected);
 	show_key(s, key, sizeof(key));
-	return conf_fail(c, s, "%s is something else, expected %s", key, expected);
+	return conf_fail(c, s, "%s is a text that is not shown, expected %s", key, expected);
 }
 
 int conf_warn(struct conf *c, unsigned line, const char *format, ...)

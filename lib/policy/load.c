@@ -44,9 +44,13 @@ void tg_policy_free(struct tg_policy *policy)
 
 static int parse_version(struct conf_group *g)
 {
-	int64_t version;
+	const config_setting_t *s;
+	int ret;
 
-	return conf_get_integer(g, "version", CONF_REQUIRED, TG_POLICY_VERSION, TG_POLICY_VERSION, &version);
+	ret = conf_require(g, "version", &s);
+	if (!ret && (config_setting_type(s) != CONFIG_TYPE_INT || config_setting_get_int(s) != TG_POLICY_VERSION))
+		ret = conf_expected(g->conf, s, "%d, the version of the language", TG_POLICY_VERSION);
+	return ret;
 }
 
 static int parse_classifier(struct conf_group *root, struct tg_classifier_conf *classifier)

@@ -97,6 +97,20 @@ int wg_userspace_gone(const char *name, int wait_ms, struct tg_error *e)
 	}
 }
 
+int wg_userspace_await(const char *name, int wait_ms, struct tg_error *e)
+{
+	int64_t end = now_ms() + wait_ms;
+	int fd;
+
+	while ((fd = wg_userspace_connect(name, e)) < 0) {
+		if (now_ms() >= end)
+			return fd;
+		pause_ms(POLL_MS);
+	}
+	close(fd);
+	return 0;
+}
+
 int wg_userspace_start(const char *name, struct tg_error *e)
 {
 	const char *program = getenv("TG_WIREGUARD_GO");
@@ -106,8 +120,7 @@ int wg_userspace_start(const char *name, struct tg_error *e)
 		.argv = argv, .environment = environment, .daemon = true, .timeout_ms = LAUNCH_TIMEOUT_MS,
 	};
 	struct process_result result;
-	int64_t end;
-	int err, fd;
+	int err;
 
 	if (access("/dev/net/tun", F_OK))
 		return tg_error(e, -ENODEV, "/dev/net/tun is missing: this kernel has no TUN devices");
@@ -118,9 +131,6 @@ int wg_userspace_start(const char *name, struct tg_error *e)
 		return tg_error(e, -EIO, "%s %s failed (exit status %d); see what `LOG_LEVEL=debug %s -f %s` says",
 				argv[0], name, result.status, argv[0], name);
 	/* it has put itself into the background: the device is there, the socket answers in a moment */
-	for (end = now_ms() + WG_START_WAIT_MS; (fd = wg_userspace_connect(name, e)) < 0; pause_ms(POLL_MS))
-		if (now_ms() >= end)
-			return tg_error_prefix(e, -ETIMEDOUT, "%s %s does not answer", argv[0], name);
-	close(fd);
-	return 0;
+	err = wg_userspace_await(name, WG_START_WAIT_MS, e);
+	return err ? tg_error_prefix(e, err, "%s %s does not answer", argv[0], name) : 0;
 }

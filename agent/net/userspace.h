@@ -7,7 +7,7 @@
 
 #include "tensorguard/error.h"
 
-enum { WG_EXIT_WAIT_MS = 5000, WG_START_WAIT_MS = 5000 };
+enum { WG_EXIT_WAIT_MS = 5000, WG_START_WAIT_MS = 5000, WG_ADOPT_WAIT_MS = 1000 };
 
 /*
  * Waits until nobody answers at the socket of a device that is gone, and
@@ -19,6 +19,9 @@ int wg_userspace_gone(const char *name, int wait_ms, struct tg_error *e);
 
 /* Connects to the control socket: a descriptor, -ENOENT without one, -ECONNREFUSED when nobody listens. */
 int wg_userspace_connect(const char *name, struct tg_error *e);
+
+/* Waits until somebody answers at the socket; the error of the last attempt otherwise. */
+int wg_userspace_await(const char *name, int wait_ms, struct tg_error *e);
 
 /* Starts wireguard-go for `name` and waits until its device is ready to be configured. */
 int wg_userspace_start(const char *name, struct tg_error *e);

@@ -39,8 +39,7 @@ static struct cached *cache_slot(struct classifier *c, const struct tg_flow_key 
 static bool cache_holds(const struct cached *slot, const struct classify_input *in, const struct packet *p)
 {
 	return slot->decided_ns && in->now - slot->decided_ns < CACHE_NS && slot->mark == in->mark &&
-	       slot->uid == in->uid && !(p->tcp_flags & PACKET_SYN) &&
-	       !memcmp(&slot->key, &p->key, sizeof(p->key));
+	       slot->uid == in->uid && !memcmp(&slot->key, &p->key, sizeof(p->key));
 }
 
 static void cache_store(struct cached *slot, const struct classify_input *in, const struct classify_output *out)
@@ -121,6 +120,9 @@ enum classify_reason classify_packet(struct classifier *c, const struct classify
 		break;
 	}
 	slot = cache_slot(c, &out->packet.key);
+	/* a new connection, perhaps on the ports of an old one */
+	if (out->packet.tcp_flags & PACKET_SYN)
+		slot->decided_ns = 0;
 	if (cache_holds(slot, in, &out->packet)) {
 		out->decision = slot->decision;
 		return CLASSIFY_REPEATED;

@@ -71,6 +71,18 @@ enum tg_release {
 	TG_RELEASE_IDLE,	/* send nothing */
 };
 
+/*
+ * Whether `idle` has passed since the last real packet. Two CPUs read the clock
+ * before they take the lock, so a packet may seem to come from the future: its
+ * silence begins now, instead of wrapping round to centuries.
+ */
+tg_inline int tg_session_silent(struct tg_session_state *s, const struct tg_queue *q, __u64 now)
+{
+	if (s->last_real_ns > now)
+		s->last_real_ns = now;
+	return now - s->last_real_ns >= q->idle_ns;
+}
+
 /* Uses up one slot. Returns 1 if the session went into another quantum. */
 tg_inline int tg_session_spend(struct tg_session_state *s, const struct tg_queue *q, __u64 now)
 {
@@ -78,7 +90,7 @@ tg_inline int tg_session_spend(struct tg_session_state *s, const struct tg_queue
 		s->left = q->slots;	/* backlog beyond the end: the quantum it needs */
 	if (--s->left)
 		return 0;
-	if (!s->backlog && now - s->last_real_ns >= q->idle_ns)
+	if (!s->backlog && tg_session_silent(s, q, now))
 		return 0;
 	s->left = q->slots;
 	s->extensions++;

@@ -68,6 +68,12 @@ is_json_error()
 		jq -es 'length == 1 and (.[0].error | type == "string" and length > 0)' "$WORK/out" > /dev/null
 }
 
+# json FILTER: whether the last command printed one JSON value for which that holds.
+json()
+{
+	jq -es "length == 1 and (.[0] | ($1))" "$WORK/out" > /dev/null
+}
+
 finish()
 {
 	echo "$passed passed, $failed failed, $skipped skipped"

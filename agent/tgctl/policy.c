@@ -8,13 +8,13 @@
 #include "policy.h"
 #include "tensorguard/compile.h"
 
-enum { DURATION_LEN = 32, PORTS_LEN = 16 };
+enum { DURATION_LEN = 32 };
 
 static int load(struct cli *cli, struct tg_policy **ret_policy, struct tg_error *e)
 {
 	if (cli->arg_count != 1)
-		return tg_error(e, CLI_USAGE, "%s: %d files, expected one policy file; see --help", cli->command,
-				cli->arg_count);
+		return tg_error(e, CLI_USAGE, "%s: %d files, expected one policy file; see --help",
+				cli->command, cli->arg_count);
 	return tg_policy_load(cli->args[0], cli->site, ret_policy, e);
 }
 
@@ -38,9 +38,10 @@ static json_t *warnings_json(const struct tg_policy *policy)
 
 static int check_json(const char *file, const struct tg_policy *policy, struct tg_error *e)
 {
-	return cli_print_json(json_pack("{s:s, s:b, s:s, s:I, s:o}", "file", file, "ok", 1, "name", policy->name,
-					"policy_version", (json_int_t)policy->version, "warnings",
-					warnings_json(policy)), e);
+	return cli_print_json(json_pack("{s:s, s:b, s:s, s:I, s:o}", "file", file, "ok", 1, "name",
+					policy->name, "policy_version", (json_int_t)policy->version,
+					"warnings", warnings_json(policy)),
+			      e);
 }
 
 static int check_text(const char *file, const struct tg_policy *policy, struct tg_error *e)
@@ -136,13 +137,14 @@ static json_t *queue_json(const struct tg_tunnel *t, const struct tg_compiled_qu
 {
 	const struct tg_policy_class *class = &t->classes[q->class];
 
-	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:i, s:i, s:i, s:s, s:i, s:I, s:f}",
-			 "period_ns", (json_int_t)class->period_ns, "session_ns", (json_int_t)class->session_ns,
-			 "session_slots", (json_int_t)q->queue.slots, "idle_ns", (json_int_t)class->idle_ns,
-			 "delay_budget_ns", (json_int_t)class->budget_ns, "budget_cells", (int)q->queue.budget_cells,
-			 "limit_cells", (int)q->queue.limit_cells, "frame_bytes", (int)q->frame,
-			 "overflow", tg_overflow_name(class->overflow), "wire_bytes", (int)wire_bytes(t, class),
-			 "rate_bytes_s", (json_int_t)q->rate, "wire_kbit_s", wire_kbit_s(t, class));
+	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:i, s:i, s:i, s:s, s:i, s:I, s:f}", "period_ns",
+			 (json_int_t) class->period_ns, "session_ns", (json_int_t) class->session_ns,
+			 "session_slots", (json_int_t)q->queue.slots, "idle_ns", (json_int_t) class->idle_ns,
+			 "delay_budget_ns", (json_int_t) class->budget_ns, "budget_cells",
+			 (int)q->queue.budget_cells, "limit_cells", (int)q->queue.limit_cells, "frame_bytes",
+			 (int)q->frame, "overflow", tg_overflow_name(class->overflow), "wire_bytes",
+			 (int)wire_bytes(t, class), "rate_bytes_s", (json_int_t)q->rate, "wire_kbit_s",
+			 wire_kbit_s(t, class));
 }
 
 static json_t *class_json(const struct tg_tunnel *t, const struct tg_compiled *compiled, size_t index)
@@ -155,25 +157,28 @@ static json_t *class_json(const struct tg_tunnel *t, const struct tg_compiled *c
 		json_array_append_new(buckets, json_integer(class->buckets[i]));
 	return json_pack("{s:s, s:s, s:s, s:i, s:i, s:o, s:o}", "name", class->name, "defence",
 			 tg_defence_name(class->defence), "pad", tg_pad_mode_name(class->pad_mode), "cell",
-			 (int)class->cell, "wire_bytes", (int)wire_bytes(t, class), "buckets", buckets, "queue",
+			 (int)class->cell, "wire_bytes", (int)wire_bytes(t, class), "buckets", buckets,
+			 "queue",
 			 queue == TG_NO_QUEUE ? json_null() : queue_json(t, &compiled->queues[queue]));
 }
 
-static json_t *rule_json(const struct tg_policy *policy, const struct tg_tunnel *t, const struct tg_compiled *compiled,
-			 size_t index)
+static json_t *rule_json(const struct tg_policy *policy, const struct tg_tunnel *t,
+			 const struct tg_compiled *compiled, size_t index)
 {
 	const struct tg_policy_rule *origin = &policy->rules[compiled->rule_origin[index]];
 	const struct tg_rule *rule = &compiled->rules[index];
-	json_t *o = json_pack("{s:i, s:s, s:i, s:[i,i], s:[i,i], s:I, s:I, s:b, s:s?, s:s?}", "line", (int)origin->line,
-			      "class", t->classes[rule->class].name, "proto", (int)rule->proto, "ports",
-			      (int)rule->dport_lo, (int)rule->dport_hi, "source_ports", (int)rule->sport_lo,
-			      (int)rule->sport_hi, "mark", (json_int_t)rule->mark, "mark_mask",
-			      (json_int_t)rule->mark_mask, "flow", (rule->flags & TG_RULE_FLOW) != 0, "cgroup",
-			      origin->cgroup, "sni", origin->sni);
+	json_t *o = json_pack(
+		"{s:i, s:s, s:i, s:[i,i], s:[i,i], s:I, s:I, s:b, s:s?, s:s?}", "line", (int)origin->line,
+		"class", t->classes[rule->class].name, "proto", (int)rule->proto, "ports",
+		(int)rule->dport_lo, (int)rule->dport_hi, "source_ports", (int)rule->sport_lo,
+		(int)rule->sport_hi, "mark", (json_int_t)rule->mark, "mark_mask", (json_int_t)rule->mark_mask,
+		"flow", (rule->flags & TG_RULE_FLOW) != 0, "cgroup", origin->cgroup, "sni", origin->sni);
 
 	if (o)
-		json_object_set_new(o, "uid", origin->has_uid ? json_pack("[I,I]", (json_int_t)origin->uid_lo,
-									  (json_int_t)origin->uid_hi) : json_null());
+		json_object_set_new(o, "uid",
+				    origin->has_uid ? json_pack("[I,I]", (json_int_t)origin->uid_lo,
+								(json_int_t)origin->uid_hi)
+						    : json_null());
 	return o;
 }
 
@@ -210,11 +215,12 @@ static json_t *tunnel_json(const struct tg_policy *policy, size_t index, const s
 		json_array_append_new(rules, rule_json(policy, t, compiled, i));
 	for (size_t i = 0; i < compiled->prefix_count; i++)
 		json_array_append_new(prefixes, prefix_json(&compiled->prefixes[i]));
-	return json_pack("{s:s, s:s?, s:i, s:i, s:i, s:o, s:o, s:s, s:o, s:o, s:o}", "name", t->name, "external",
-			 t->external[0] ? t->external : NULL, "mtu", (int)t->mtu, "listen_port", (int)t->listen_port,
-			 "peers", (int)t->peer_count, "addresses", cidrs_json(t->addresses, t->address_count),
-			 "dummy", dummy_json(t), "default_class", t->classes[t->default_class].name, "classes", classes,
-			 "rules", rules, "prefixes", prefixes);
+	return json_pack("{s:s, s:s?, s:i, s:i, s:i, s:o, s:o, s:s, s:o, s:o, s:o}", "name", t->name,
+			 "external", t->external[0] ? t->external : NULL, "mtu", (int)t->mtu, "listen_port",
+			 (int)t->listen_port, "peers", (int)t->peer_count, "addresses",
+			 cidrs_json(t->addresses, t->address_count), "dummy", dummy_json(t), "default_class",
+			 t->classes[t->default_class].name, "classes", classes, "rules", rules, "prefixes",
+			 prefixes);
 }
 
 static int show_json(const struct tg_policy *policy, struct tg_error *e)
@@ -232,15 +238,16 @@ static int show_json(const struct tg_policy *policy, struct tg_error *e)
 		json_array_append_new(tunnels, tunnel_json(policy, i, compiled));
 		tg_compiled_free(compiled);
 	}
-	return cli_print_json(json_pack("{s:s, s:I, s:s, s:s, s:I, s:s, s:{s:s, s:i, s:i}, s:o, s:o}", "name", policy->name,
-					"policy_version", (json_int_t)policy->version, "role",
-					tg_role_name(policy->role), "profile", tg_profile_name(policy->profile),
-					"profile_budget_ns", (json_int_t)tg_profile_budget_ns(policy->profile), "fail",
-					tg_fail_name(policy->fail), "classifier", "undecided",
-					policy->classifier.hold ? "hold" : "bypass", "queue",
-					(int)policy->classifier.queue, "queue_length",
-					(int)policy->classifier.queue_length, "tunnels", tunnels, "warnings",
-					warnings_json(policy)), e);
+	return cli_print_json(
+		json_pack("{s:s, s:I, s:s, s:s, s:I, s:s, s:{s:s, s:i, s:i}, s:o, s:o}", "name", policy->name,
+			  "policy_version", (json_int_t)policy->version, "role", tg_role_name(policy->role),
+			  "profile", tg_profile_name(policy->profile), "profile_budget_ns",
+			  (json_int_t)tg_profile_budget_ns(policy->profile), "fail",
+			  tg_fail_name(policy->fail), "classifier", "undecided",
+			  policy->classifier.hold ? "hold" : "bypass", "queue", (int)policy->classifier.queue,
+			  "queue_length", (int)policy->classifier.queue_length, "tunnels", tunnels,
+			  "warnings", warnings_json(policy)),
+		e);
 }
 
 /* ---- show as text ---- */
@@ -262,10 +269,11 @@ static void show_class(const struct tg_tunnel *t, const struct tg_compiled *comp
 	q = &compiled->queues[compiled->classes[index].queue].queue;
 	if (class->session_ns)
 		duration(class->session_ns, session);
-	printf("    a cell every %s: %.1f kbit/s each way, session %s (%u cells)\n", duration(class->period_ns, period),
-	       wire_kbit_s(t, class), session, q->slots);
-	printf("    delay budget %s (%u cells), overflow %s, at most %u cells queued\n", duration(class->budget_ns, budget),
-	       q->budget_cells, tg_overflow_name(class->overflow), q->limit_cells);
+	printf("    a cell every %s: %.1f kbit/s each way, session %s (%u cells)\n",
+	       duration(class->period_ns, period), wire_kbit_s(t, class), session, q->slots);
+	printf("    delay budget %s (%u cells), overflow %s, at most %u cells queued\n",
+	       duration(class->budget_ns, budget), q->budget_cells, tg_overflow_name(class->overflow),
+	       q->limit_cells);
 }
 
 static void show_ports(const char *what, unsigned lo, unsigned hi)
@@ -276,8 +284,8 @@ static void show_ports(const char *what, unsigned lo, unsigned hi)
 		printf(", %s %u-%u", what, lo, hi);
 }
 
-static void show_rule(const struct tg_policy *policy, const struct tg_tunnel *t, const struct tg_compiled *compiled,
-		      size_t index)
+static void show_rule(const struct tg_policy *policy, const struct tg_tunnel *t,
+		      const struct tg_compiled *compiled, size_t index)
 {
 	const struct tg_policy_rule *origin = &policy->rules[compiled->rule_origin[index]];
 	const struct tg_rule *rule = &compiled->rules[index];
@@ -337,8 +345,8 @@ static int show_text(const struct tg_policy *policy, struct tg_error *e)
 	char budget[DURATION_LEN];
 	int ret;
 
-	printf("policy %s, version %" PRIu64 ": %s, profile %s (%s), fail %s, undecided flows %s\n", policy->name,
-	       policy->version, tg_role_name(policy->role), tg_profile_name(policy->profile),
+	printf("policy %s, version %" PRIu64 ": %s, profile %s (%s), fail %s, undecided flows %s\n",
+	       policy->name, policy->version, tg_role_name(policy->role), tg_profile_name(policy->profile),
 	       duration(tg_profile_budget_ns(policy->profile), budget), tg_fail_name(policy->fail),
 	       policy->classifier.hold ? "hold" : "bypass");
 	for (size_t i = 0; i < policy->tunnel_count; i++) {

@@ -121,8 +121,8 @@ tg_inline void tg_session_count_down(struct tg_session_state *s, int real)
  * A cell leaves the queue at `now`; `real` tells which kind. *ret_extended is
  * set to 1 if the session was given another quantum, else to 0.
  */
-tg_inline enum tg_release tg_session_release(struct tg_session_state *s, const struct tg_queue *q,
-						 __u64 now, int real, int *ret_extended)
+tg_inline enum tg_release tg_session_release(struct tg_session_state *s, const struct tg_queue *q, __u64 now,
+					     int real, int *ret_extended)
 {
 	*ret_extended = 0;
 	s->last_tick_ns = now;

@@ -18,8 +18,8 @@ struct tg_compiled_prefix {
 struct tg_compiled_queue {
 	unsigned class;		/* the class that it serves */
 	struct tg_queue queue;	/* ifindexes 0 */
-	uint64_t rate;		/* bytes per second for the TBF, link-layer header included; rounded to nearest, so
-				   that the period that the TBF keeps is off by at most 1 / (2 * rate) of itself */
+	uint64_t rate; /* bytes per second for the TBF, link-layer header included; rounded to nearest, so
+			  that the period that the TBF keeps is off by at most 1 / (2 * rate) of itself */
 	uint32_t frame;		/* cell + TG_L2_LEN */
 };
 

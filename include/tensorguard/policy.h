@@ -99,7 +99,8 @@ struct tg_tunnel {
 	struct tg_policy_class classes[TG_MAX_CLASSES];
 	size_t class_count;	/* at least 1 */
 	unsigned default_class;	/* index into classes */
-	/* Dummies are IPv6 packets from source to target; both are known when a class is `constant`, else perhaps :: */
+	/* Dummies are IPv6 packets from source to target; both are known when a class is `constant`, else
+	 * perhaps :: */
 	struct in6_addr dummy_source, dummy_target;
 };
 
@@ -117,12 +118,13 @@ struct tg_policy_rule {
 	/* decided per flow by the agent: a rule with one of these is a "flow rule" */
 	bool has_uid;
 	uint32_t uid_lo, uid_hi; /* inclusive */
-	char *cgroup;		/* cgroup v2 path below the mount point, without a leading slash; NULL = any */
-	char *sni;		/* lower case; "host" exact, ".suffix" the suffix and everything below; NULL = any */
+	char *cgroup; /* cgroup v2 path below the mount point, without a leading slash; NULL = any */
+	char *sni;    /* lower case; "host" exact, ".suffix" the suffix and everything below; NULL = any */
 };
 
 struct tg_classifier_conf {
-	bool hold;		/* true: undecided packets wait for the agent, and are dropped without it; false: they bypass */
+	bool hold; /* true: undecided packets wait for the agent, and are dropped without it; false: they
+		      bypass */
 	uint16_t queue;		/* NFQUEUE number */
 	uint32_t queue_length;	/* packets held at most */
 };

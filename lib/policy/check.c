@@ -18,9 +18,11 @@ static int check_addresses(const struct conf *c, const struct tg_tunnel *a, cons
 	for (size_t i = 0; i < b->address_count; i++)
 		for (size_t k = 0; k < a->address_count; k++)
 			if (tg_cidr_overlap(&b->addresses[i], &a->addresses[k]))
-				return conf_fail_at(c, b->line, "address %s of tunnel '%s' overlaps %s of tunnel '%s', "
-						    "expected separate networks", tg_cidr_text(&b->addresses[i], mine),
-						    b->name, tg_cidr_text(&a->addresses[k], other), a->name);
+				return conf_fail_at(c, b->line,
+						    "address %s of tunnel '%s' overlaps %s of tunnel '%s', "
+						    "expected separate networks",
+						    tg_cidr_text(&b->addresses[i], mine), b->name,
+						    tg_cidr_text(&a->addresses[k], other), a->name);
 	return 0;
 }
 
@@ -34,11 +36,15 @@ static int check_pair(const struct conf *c, const struct tg_tunnel *a, const str
 	if (!strcmp(a->name, b->name))
 		return conf_fail_at(c, b->line, "a second tunnel '%s', expected another name", b->name);
 	if (!strcmp(device_of(a), device_of(b)))
-		return conf_fail_at(c, b->line, "tunnels '%s' and '%s' are both the device %s, expected one tunnel per device",
-				    a->name, b->name, device_of(b));
+		return conf_fail_at(
+			c, b->line,
+			"tunnels '%s' and '%s' are both the device %s, expected one tunnel per device",
+			a->name, b->name, device_of(b));
 	if (a->listen_port && a->listen_port == b->listen_port)
-		return conf_fail_at(c, b->line, "tunnels '%s' and '%s' both have listen_port %u, expected different ports",
-				    a->name, b->name, b->listen_port);
+		return conf_fail_at(
+			c, b->line,
+			"tunnels '%s' and '%s' both have listen_port %u, expected different ports", a->name,
+			b->name, b->listen_port);
 	return check_addresses(c, a, b);
 }
 
@@ -70,16 +76,21 @@ static int warn_constant(struct conf *c, const struct tg_policy_class *class, bo
 	int ret = 0;
 
 	if (class->period_ns > budget)
-		ret = conf_warn(c, class->line, "class '%s': a cell waits up to its period of %s, profile \"%s\" allows %s",
-				class->name, tg_duration_text(class->period_ns, a), tg_profile_name(c->out->profile),
-				tg_duration_text(budget, b));
+		ret = conf_warn(c, class->line,
+				"class '%s': a cell waits up to its period of %s, profile \"%s\" allows %s",
+				class->name, tg_duration_text(class->period_ns, a),
+				tg_profile_name(c->out->profile), tg_duration_text(budget, b));
 	if (!ret && class->session_ns && class->session_ns < SHORT_SESSION_NS)
-		ret = conf_warn(c, class->line, "class '%s': jobs are told apart by their length in steps of %s; "
-				"take the longest job plus 5 %%, or \"always\"", class->name,
-				tg_duration_text(class->session_ns, a));
+		ret = conf_warn(c, class->line,
+				"class '%s': jobs are told apart by their length in steps of %s; "
+				"take the longest job plus 5 %%, or \"always\"",
+				class->name, tg_duration_text(class->session_ns, a));
 	if (!ret && ipv6 && class->cell < IPV6_LEAST_MTU)
-		ret = conf_warn(c, class->line, "class '%s': IPv6 datagrams above %u bytes do not fit its cell and are dropped; "
-				"IPv6 promises applications %u (RFC 8200)", class->name, class->cell, IPV6_LEAST_MTU);
+		ret = conf_warn(
+			c, class->line,
+			"class '%s': IPv6 datagrams above %u bytes do not fit its cell and are dropped; "
+			"IPv6 promises applications %u (RFC 8200)",
+			class->name, class->cell, IPV6_LEAST_MTU);
 	return ret;
 }
 
@@ -92,11 +103,16 @@ static int warn_mixture(struct conf *c, const struct tg_tunnel *t)
 		const struct tg_policy_class *class = &t->classes[i];
 
 		if (class->defence != first->defence)
-			ret = conf_warn(c, class->line, "classes '%s' and '%s': packets of a pad class stand out between "
-					"the cells of a constant one; give each a tunnel of its own", first->name, class->name);
+			ret = conf_warn(c, class->line,
+					"classes '%s' and '%s': packets of a pad class stand out between "
+					"the cells of a constant one; give each a tunnel of its own",
+					first->name, class->name);
 		if (!ret && class->cell != first->cell)
-			ret = conf_warn(c, class->line, "classes '%s' and '%s' are told apart by their cells of %u and %u bytes; "
-					"give each a tunnel of its own", first->name, class->name, first->cell, class->cell);
+			ret = conf_warn(
+				c, class->line,
+				"classes '%s' and '%s' are told apart by their cells of %u and %u bytes; "
+				"give each a tunnel of its own",
+				first->name, class->name, first->cell, class->cell);
 	}
 	return ret;
 }
@@ -132,7 +148,8 @@ static bool covers_prefixes(const struct tg_cidr *a, size_t a_count, const struc
 	return true;
 }
 
-static bool covers_ports(const struct tg_port_range *a, size_t a_count, const struct tg_port_range *b, size_t b_count)
+static bool covers_ports(const struct tg_port_range *a, size_t a_count, const struct tg_port_range *b,
+			 size_t b_count)
 {
 	if (!a_count)
 		return true;
@@ -178,7 +195,8 @@ static bool covers(const struct tg_policy_rule *a, const struct tg_policy_rule *
 {
 	if (a->proto && a->proto != b->proto)
 		return false;
-	if (a->has_mark && (!b->has_mark || (a->mark_mask & ~b->mark_mask) || (b->mark & a->mark_mask) != a->mark))
+	if (a->has_mark &&
+	    (!b->has_mark || (a->mark_mask & ~b->mark_mask) || (b->mark & a->mark_mask) != a->mark))
 		return false;
 	return covers_prefixes(a->to, a->to_count, b->to, b->to_count) &&
 	       covers_prefixes(a->from, a->from_count, b->from, b->from_count) &&
@@ -201,7 +219,8 @@ static int warn_unreachable(struct conf *c, const struct tg_policy_rule *rule)
 			for (size_t k = 0; k < t->peers[p].allowed_ip_count && !found; k++)
 				found = tg_cidr_overlap(&rule->to[i], &t->peers[p].allowed_ips[k]);
 		if (!found)
-			ret = conf_warn(c, rule->line, "%s is in no allowed_ips of tunnel '%s': its packets are lost",
+			ret = conf_warn(c, rule->line,
+					"%s is in no allowed_ips of tunnel '%s': its packets are lost",
 					tg_cidr_text(&rule->to[i], text), t->name);
 	}
 	return ret;
@@ -216,10 +235,12 @@ static int warn_rule(struct conf *c, size_t index)
 	while (i < index && !covers(&rules[i], rule))
 		i++;
 	if (i < index)
-		ret = conf_warn(c, rule->line, "this rule never applies: the one in line %u matches all that it matches",
+		ret = conf_warn(c, rule->line,
+				"this rule never applies: the one in line %u matches all that it matches",
 				rules[i].line);
 	if (!ret && c->out->role == TG_ROLE_GATEWAY && (rule->has_uid || rule->cgroup))
-		ret = conf_warn(c, rule->line, "forwarded packets have neither uid nor cgroup: this rule matches only the "
+		ret = conf_warn(c, rule->line,
+				"forwarded packets have neither uid nor cgroup: this rule matches only the "
 				"gateway's own");
 	return ret ? ret : warn_unreachable(c, rule);
 }

@@ -18,7 +18,8 @@ static bool size_survives(int64_t size, const struct tg_tunnel *t)
 	return size % 16 == 0 || size == t->mtu;
 }
 
-static int parse_size(const struct conf *c, const config_setting_t *s, const struct tg_tunnel *t, unsigned *ret_size)
+static int parse_size(const struct conf *c, const config_setting_t *s, const struct tg_tunnel *t,
+		      unsigned *ret_size)
 {
 	int64_t size;
 	int ret;
@@ -103,7 +104,9 @@ static int parse_idle(struct conf_group *g, struct tg_policy_class *class)
 	int ret;
 
 	if (!class->session_ns)
-		return s ? conf_fail(g->conf, s, "idle contradicts session = \"always\", expected only one of them") : 0;
+		return s ? conf_fail(g->conf, s,
+				     "idle contradicts session = \"always\", expected only one of them")
+			 : 0;
 	ret = conf_require(g, "idle", &s);
 	if (!ret)
 		ret = conf_duration(g->conf, s, class->period_ns, MAX_SESSION_NS, &class->idle_ns);
@@ -122,7 +125,8 @@ static int parse_constant(struct conf_group *g, const struct tg_tunnel *t, struc
 	if (!ret)
 		ret = parse_size(g->conf, s, t, &class->cell);
 	if (!ret)
-		ret = conf_get_duration(g, "period", CONF_REQUIRED, MIN_PERIOD_NS, MAX_PERIOD_NS, &class->period_ns);
+		ret = conf_get_duration(g, "period", CONF_REQUIRED, MIN_PERIOD_NS, MAX_PERIOD_NS,
+					&class->period_ns);
 	if (!ret)
 		ret = parse_session(g, class);
 	if (!ret)
@@ -130,7 +134,8 @@ static int parse_constant(struct conf_group *g, const struct tg_tunnel *t, struc
 	if (ret)
 		return ret;
 	class->budget_ns = class->period_ns > DEFAULT_BUDGET_NS ? class->period_ns : DEFAULT_BUDGET_NS;
-	ret = conf_get_duration(g, "delay_budget", CONF_OPTIONAL, class->period_ns, MAX_BUDGET_NS, &class->budget_ns);
+	ret = conf_get_duration(g, "delay_budget", CONF_OPTIONAL, class->period_ns, MAX_BUDGET_NS,
+				&class->budget_ns);
 	if (!ret)
 		ret = conf_get_word(g, "overflow", CONF_OPTIONAL, policy_overflows, &overflow);
 	class->overflow = (enum tg_overflow)overflow;

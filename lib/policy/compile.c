@@ -40,22 +40,22 @@ static void compile_queue(const struct tg_policy_class *class, struct tg_compile
 	q->budget_cells = (uint32_t)(class->budget_ns / class->period_ns);
 	if (limit < TG_STRETCH_CELLS)
 		limit = TG_STRETCH_CELLS;
-	q->limit_cells = class->overflow == TG_OVERFLOW_STRETCH && limit > q->budget_cells ? (uint32_t)limit :
-											       q->budget_cells;
-	q->cell = (uint16_t)class->cell;
-	q->overflow = (uint16_t)class->overflow;
+	q->limit_cells = class->overflow == TG_OVERFLOW_STRETCH && limit > q->budget_cells ? (uint32_t)limit
+											   : q->budget_cells;
+	q->cell = (uint16_t) class->cell;
+	q->overflow = (uint16_t) class->overflow;
 	out->frame = class->cell + TG_L2_LEN;
 	out->rate = (out->frame * NS_PER_S + class->period_ns / 2) / class->period_ns;
 }
 
 static void compile_class(const struct tg_policy_class *class, struct tg_class *out)
 {
-	out->defence = (uint16_t)class->defence;
-	out->pad_mode = (uint16_t)class->pad_mode;
-	out->cell = (uint16_t)class->cell;
-	out->bucket_count = (uint16_t)class->bucket_count;
+	out->defence = (uint16_t) class->defence;
+	out->pad_mode = (uint16_t) class->pad_mode;
+	out->cell = (uint16_t) class->cell;
+	out->bucket_count = (uint16_t) class->bucket_count;
 	for (size_t i = 0; i < class->bucket_count; i++)
-		out->buckets[i] = (uint16_t)class->buckets[i];
+		out->buckets[i] = (uint16_t) class->buckets[i];
 	out->queue = TG_NO_QUEUE;
 }
 
@@ -92,13 +92,17 @@ static int add_entry(struct compiler *c, size_t origin, const struct tg_port_ran
 	uint32_t n = out->config.rule_count;
 
 	if (n == TG_MAX_RULES)
-		return tg_error(c->e, -E2BIG, "rule in line %u: tunnel '%s' needs more than %d entries, expected fewer "
-				"rules or port ranges (a rule takes ports times source_ports)", rule->line,
-				c->policy->tunnels[c->tunnel].name, TG_MAX_RULES);
+		return tg_error(c->e, -E2BIG,
+				"rule in line %u: tunnel '%s' needs more than %d entries, expected fewer "
+				"rules or port ranges (a rule takes ports times source_ports)",
+				rule->line, c->policy->tunnels[c->tunnel].name, TG_MAX_RULES);
 	out->rules[n] = (struct tg_rule){
-		.dport_lo = dport->lo, .dport_hi = dport->hi,
-		.sport_lo = sport->lo, .sport_hi = sport->hi,
-		.mark = rule->mark, .mark_mask = rule->mark_mask,
+		.dport_lo = dport->lo,
+		.dport_hi = dport->hi,
+		.sport_lo = sport->lo,
+		.sport_hi = sport->hi,
+		.mark = rule->mark,
+		.mark_mask = rule->mark_mask,
 		.proto = rule->proto,
 		.flags = tg_rule_is_flow(rule) ? TG_RULE_FLOW : 0,
 		.class = (uint16_t)rule->class,
@@ -145,7 +149,8 @@ static int add_prefix(struct compiler *c, const struct tg_cidr *cidr, enum tg_lp
 		out->prefixes = prefixes;
 		c->prefix_room = room;
 	}
-	out->prefixes[out->prefix_count++] = (struct tg_compiled_prefix){ .cidr = *cidr, .side = side, .set = { set } };
+	out->prefixes[out->prefix_count++] =
+		(struct tg_compiled_prefix){ .cidr = *cidr, .side = side, .set = { set } };
 	return 0;
 }
 
@@ -216,7 +221,8 @@ static void inherit(struct tg_compiled *out)
 	for (size_t i = 0; i < out->prefix_count; i++) {
 		struct tg_compiled_prefix *p = &out->prefixes[i];
 
-		while (depth && (chain[depth - 1]->side != p->side || !tg_cidr_contains(&chain[depth - 1]->cidr, &p->cidr)))
+		while (depth && (chain[depth - 1]->side != p->side ||
+				 !tg_cidr_contains(&chain[depth - 1]->cidr, &p->cidr)))
 			depth--;
 		if (depth)
 			p->set.rules |= chain[depth - 1]->set.rules;
@@ -231,7 +237,8 @@ static int check_prefix_count(const struct compiler *c)
 	for (size_t i = 0; i < c->out->prefix_count; i++)
 		count[c->out->prefixes[i].cidr.family == AF_INET6]++;
 	if (count[0] > TG_MAX_PREFIXES / 2 || count[1] > TG_MAX_PREFIXES / 2)
-		return tg_error(c->e, -E2BIG, "tunnel '%s' has %zu prefixes of IPv%d in its rules, expected at most %d",
+		return tg_error(c->e, -E2BIG,
+				"tunnel '%s' has %zu prefixes of IPv%d in its rules, expected at most %d",
 				c->policy->tunnels[c->tunnel].name, count[0] > count[1] ? count[0] : count[1],
 				count[0] > count[1] ? 4 : 6, TG_MAX_PREFIXES / 2);
 	return 0;

@@ -48,7 +48,8 @@ int conf_file_open(struct conf *c, struct conf_file *file, const char *text, siz
 	int ret = 0;
 
 	if (size > CONF_MAX_SIZE)
-		return tg_error(c->e, -EINVAL, "%s: more than %u bytes, expected a policy", name, CONF_MAX_SIZE);
+		return tg_error(c->e, -EINVAL, "%s: more than %u bytes, expected a policy", name,
+				CONF_MAX_SIZE);
 	if (memchr(text, '\0', size))
 		return tg_error(c->e, -EINVAL, "%s: a zero byte, expected text", name);
 	copy = strndup(text, size);
@@ -57,10 +58,12 @@ int conf_file_open(struct conf *c, struct conf_file *file, const char *text, siz
 	config_init(&file->config);
 	file->open = true;
 	if (find_include(copy, &line))
-		ret = tg_error(c->e, -EINVAL, "%s:%u: @include, expected one file that says everything", name, line);
+		ret = tg_error(c->e, -EINVAL, "%s:%u: @include, expected one file that says everything", name,
+			       line);
 	else if (!config_read_string(&file->config, copy))
 		ret = tg_error(c->e, -EINVAL, "%s:%d: %s", name, config_error_line(&file->config),
-			       config_error_text(&file->config) ? config_error_text(&file->config) : "syntax error");
+			       config_error_text(&file->config) ? config_error_text(&file->config)
+								: "syntax error");
 	free(copy);
 	return ret;
 }
@@ -215,7 +218,7 @@ int conf_warn(struct conf *c, unsigned line, const char *format, ...)
 {
 	struct tg_policy *policy = c->out;
 	char text[sizeof(*policy->warnings)];
-	char (*warnings)[sizeof(text)];
+	char(*warnings)[sizeof(text)];
 	va_list args;
 	int used;
 
@@ -233,8 +236,8 @@ int conf_warn(struct conf *c, unsigned line, const char *format, ...)
 
 /* ---- groups ---- */
 
-int conf_group_begin(struct conf *c, const config_setting_t *s, const config_setting_t *site, const char *what,
-		     struct conf_group *ret_group)
+int conf_group_begin(struct conf *c, const config_setting_t *s, const config_setting_t *site,
+		     const char *what, struct conf_group *ret_group)
 {
 	if (!config_setting_is_group(s))
 		return conf_expected(c, s, "a group: %s { ... }", what);
@@ -292,9 +295,10 @@ static int unknown_key(const struct conf_group *g, const config_setting_t *s, bo
 
 	for (size_t i = 0; i < g->count && used < sizeof(list); i++)
 		if (!site || g->in_site[i])
-			used += (size_t)snprintf(list + used, sizeof(list) - used, "%s%s", used ? ", " : "", g->keys[i]);
-	return conf_fail(g->conf, s, "unknown key '%.40s' in %s, expected one of %s", config_setting_name(s), g->what,
-			 list);
+			used += (size_t)snprintf(list + used, sizeof(list) - used, "%s%s", used ? ", " : "",
+						 g->keys[i]);
+	return conf_fail(g->conf, s, "unknown key '%.40s' in %s, expected one of %s", config_setting_name(s),
+			 g->what, list);
 }
 
 static int check_leftovers(const struct conf_group *g, const config_setting_t *group, bool site)

@@ -69,8 +69,8 @@ int conf_expected_secret(const struct conf *c, const config_setting_t *s, const 
 int conf_warn(struct conf *c, unsigned line, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
 /* `s` must be a group, else an error. `site` may be NULL. */
-int conf_group_begin(struct conf *c, const config_setting_t *s, const config_setting_t *site, const char *what,
-		     struct conf_group *ret_group);
+int conf_group_begin(struct conf *c, const config_setting_t *s, const config_setting_t *site,
+		     const char *what, struct conf_group *ret_group);
 int conf_group_end(const struct conf_group *g);
 
 /* The setting or NULL; conf_get_site() looks into the site file first. */
@@ -82,8 +82,10 @@ int conf_require(struct conf_group *g, const char *key, const config_setting_t *
 int conf_list_length(const struct conf *c, const config_setting_t *s, size_t max, size_t *ret_length);
 
 /* Values of settings. Strings are printable ASCII. */
-int conf_string(const struct conf *c, const config_setting_t *s, const char *expected, const char **ret_value);
-int conf_integer(const struct conf *c, const config_setting_t *s, int64_t min, int64_t max, int64_t *ret_value);
+int conf_string(const struct conf *c, const config_setting_t *s, const char *expected,
+		const char **ret_value);
+int conf_integer(const struct conf *c, const config_setting_t *s, int64_t min, int64_t max,
+		 int64_t *ret_value);
 int conf_duration(const struct conf *c, const config_setting_t *s, uint64_t min_ns, uint64_t max_ns,
 		  uint64_t *ret_ns);
 int conf_name(const struct conf *c, const config_setting_t *s, char *ret_name, size_t size);

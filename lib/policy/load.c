@@ -48,7 +48,8 @@ static int parse_version(struct conf_group *g)
 	int ret;
 
 	ret = conf_require(g, "version", &s);
-	if (!ret && (config_setting_type(s) != CONFIG_TYPE_INT || config_setting_get_int(s) != TG_POLICY_VERSION))
+	if (!ret &&
+	    (config_setting_type(s) != CONFIG_TYPE_INT || config_setting_get_int(s) != TG_POLICY_VERSION))
 		ret = conf_expected(g->conf, s, "%d, the version of the language", TG_POLICY_VERSION);
 	return ret;
 }
@@ -74,7 +75,8 @@ static int parse_classifier(struct conf_group *root, struct tg_classifier_conf *
 		if (ret)
 			return ret;
 	}
-	*classifier = (struct tg_classifier_conf){ .hold = hold, .queue = (uint16_t)queue,
+	*classifier = (struct tg_classifier_conf){ .hold = hold,
+						   .queue = (uint16_t)queue,
 						   .queue_length = (uint32_t)length };
 	return 0;
 }
@@ -120,7 +122,8 @@ static int parse_tunnels(struct conf_group *g, struct tg_policy *policy)
 		return tg_error(g->conf->e, -ENOMEM, "out of memory");
 	for (size_t i = 0; i < count && !ret; i++) {
 		policy->tunnel_count++;
-		ret = policy_parse_tunnel(g->conf, config_setting_get_elem(s, (unsigned)i), &policy->tunnels[i]);
+		ret = policy_parse_tunnel(g->conf, config_setting_get_elem(s, (unsigned)i),
+					  &policy->tunnels[i]);
 	}
 	return ret;
 }
@@ -158,11 +161,14 @@ static int check_site_tunnels(struct conf *c, const config_setting_t *list, size
 		if (!config_setting_is_group(elem))
 			return conf_expected(c, elem, "a group: tunnel { ... }");
 		if (!config_setting_lookup_string(elem, "name", &name))
-			return conf_fail(c, elem, "no key 'name' in tunnel, expected the name of one of the policy's tunnels");
+			return conf_fail(
+				c, elem,
+				"no key 'name' in tunnel, expected the name of one of the policy's tunnels");
 		for (unsigned k = 0; k < i; k++)
 			if (config_setting_lookup_string(config_setting_get_elem(list, k), "name", &other) &&
 			    !strcmp(name, other))
-				return conf_expected(c, config_setting_get_member(elem, "name"), "each tunnel once");
+				return conf_expected(c, config_setting_get_member(elem, "name"),
+						     "each tunnel once");
 	}
 	return 0;
 }
@@ -190,7 +196,8 @@ static int check_site(struct conf *c)
 /* Afterwards: an entry that no tunnel took is a misspelt name. */
 static int check_site_used(const struct conf *c)
 {
-	const config_setting_t *list = config_setting_get_member(config_root_setting(&c->site.config), "tunnels");
+	const config_setting_t *list =
+		config_setting_get_member(config_root_setting(&c->site.config), "tunnels");
 	const char *name = NULL;
 
 	for (int i = 0; i < config_setting_length(list); i++) {

@@ -3,29 +3,43 @@
 #include "policy/parts.h"
 
 const struct conf_word policy_roles[] = {
-	{ "edge", TG_ROLE_EDGE }, { "gateway", TG_ROLE_GATEWAY }, { NULL, 0 },
+	{ "edge", TG_ROLE_EDGE },
+	{ "gateway", TG_ROLE_GATEWAY },
+	{ NULL, 0 },
 };
 
 const struct conf_word policy_profiles[] = {
-	{ "surgical", TG_PROFILE_SURGICAL }, { "collaborative", TG_PROFILE_COLLABORATIVE },
-	{ "warehouse", TG_PROFILE_WAREHOUSE }, { "lab", TG_PROFILE_LAB }, { NULL, 0 },
+	{ "surgical", TG_PROFILE_SURGICAL },
+	{ "collaborative", TG_PROFILE_COLLABORATIVE },
+	{ "warehouse", TG_PROFILE_WAREHOUSE },
+	{ "lab", TG_PROFILE_LAB },
+	{ NULL, 0 },
 };
 
 const struct conf_word policy_fails[] = {
-	{ "closed", TG_FAIL_CLOSED }, { "open", TG_FAIL_OPEN }, { NULL, 0 },
+	{ "closed", TG_FAIL_CLOSED },
+	{ "open", TG_FAIL_OPEN },
+	{ NULL, 0 },
 };
 
 const struct conf_word policy_defences[] = {
-	{ "pad", TG_DEFENCE_PAD }, { "constant", TG_DEFENCE_CONSTANT }, { NULL, 0 },
+	{ "pad", TG_DEFENCE_PAD },
+	{ "constant", TG_DEFENCE_CONSTANT },
+	{ NULL, 0 },
 };
 
 const struct conf_word policy_pad_modes[] = {
-	{ "cell", TG_PAD_CELL }, { "buckets", TG_PAD_BUCKETS }, { "pow2", TG_PAD_POW2 },
-	{ "uniform", TG_PAD_UNIFORM }, { NULL, 0 },
+	{ "cell", TG_PAD_CELL },
+	{ "buckets", TG_PAD_BUCKETS },
+	{ "pow2", TG_PAD_POW2 },
+	{ "uniform", TG_PAD_UNIFORM },
+	{ NULL, 0 },
 };
 
 const struct conf_word policy_overflows[] = {
-	{ "drop", TG_OVERFLOW_DROP }, { "stretch", TG_OVERFLOW_STRETCH }, { NULL, 0 },
+	{ "drop", TG_OVERFLOW_DROP },
+	{ "stretch", TG_OVERFLOW_STRETCH },
+	{ NULL, 0 },
 };
 
 static const char *word_of(const struct conf_word *words, int value)

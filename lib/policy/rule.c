@@ -11,8 +11,8 @@
 enum { MAX_CGROUP = 1024, MAX_UID = 4294967294u };
 
 static const struct conf_word protocols[] = {
-	{ "tcp", IPPROTO_TCP }, { "udp", IPPROTO_UDP }, { "sctp", IPPROTO_SCTP }, { "icmp", IPPROTO_ICMP },
-	{ "icmpv6", IPPROTO_ICMPV6 }, { NULL, 0 },
+	{ "tcp", IPPROTO_TCP },   { "udp", IPPROTO_UDP },       { "sctp", IPPROTO_SCTP },
+	{ "icmp", IPPROTO_ICMP }, { "icmpv6", IPPROTO_ICMPV6 }, { NULL, 0 },
 };
 
 static int has_family(const struct tg_cidr *list, size_t count, int family)
@@ -27,7 +27,8 @@ static int has_family(const struct tg_cidr *list, size_t count, int family)
 
 bool policy_rule_has_family(const struct tg_policy_rule *rule, int family)
 {
-	return has_family(rule->to, rule->to_count, family) && has_family(rule->from, rule->from_count, family);
+	return has_family(rule->to, rule->to_count, family) &&
+	       has_family(rule->from, rule->from_count, family);
 }
 
 bool tg_rule_is_flow(const struct tg_policy_rule *rule)
@@ -59,7 +60,7 @@ static int parse_tunnel_and_class(struct conf_group *g, struct tg_policy_rule *r
 	if (ret)
 		return ret;
 	while (rule->class < t->class_count && strcmp(t->classes[rule->class].name, name))
-		rule->class++;
+		rule->class ++;
 	if (rule->class == t->class_count)
 		return conf_expected(g->conf, s, "the name of a class of tunnel '%s'", t->name);
 	return 0;
@@ -77,7 +78,9 @@ static int parse_prefixes(struct conf_group *g, struct tg_policy_rule *rule)
 	if (s && !ret)
 		ret = conf_cidr_list(g->conf, s, TG_MAX_LIST, &rule->from, &rule->from_count);
 	if (!ret && !policy_rule_has_family(rule, AF_INET) && !policy_rule_has_family(rule, AF_INET6))
-		return conf_fail(g->conf, s, "from and to have no address family in common, expected prefixes of the same one");
+		return conf_fail(
+			g->conf, s,
+			"from and to have no address family in common, expected prefixes of the same one");
 	return ret;
 }
 
@@ -96,14 +99,16 @@ static int parse_proto(struct conf_group *g, struct tg_policy_rule *rule)
 	if (!text)
 		number = config_setting_get_int64(s);
 	if (number < 1 || number > 255 || config_setting_type(s) == CONFIG_TYPE_FLOAT)
-		return conf_expected(g->conf, s, "\"tcp\", \"udp\", \"sctp\", \"icmp\", \"icmpv6\" or a number from 1 to 255");
+		return conf_expected(
+			g->conf, s,
+			"\"tcp\", \"udp\", \"sctp\", \"icmp\", \"icmpv6\" or a number from 1 to 255");
 	rule->proto = (uint8_t)number;
 	return 0;
 }
 
 /* A number, or "LO-HI" in quotes. */
-static int parse_span(const struct conf *c, const config_setting_t *s, uint32_t min, uint32_t max, uint32_t *ret_lo,
-		      uint32_t *ret_hi)
+static int parse_span(const struct conf *c, const config_setting_t *s, uint32_t min, uint32_t max,
+		      uint32_t *ret_lo, uint32_t *ret_hi)
 {
 	const char *text = config_setting_get_string(s);
 	int type = config_setting_type(s);
@@ -113,12 +118,14 @@ static int parse_span(const struct conf *c, const config_setting_t *s, uint32_t 
 		return 0;
 	value = config_setting_get_int64(s);
 	if ((type != CONFIG_TYPE_INT && type != CONFIG_TYPE_INT64) || value < min || value > max)
-		return conf_expected(c, s, "a number from %u to %u, or a range of them such as \"1000-1999\"", min, max);
+		return conf_expected(c, s, "a number from %u to %u, or a range of them such as \"1000-1999\"",
+				     min, max);
 	*ret_lo = *ret_hi = (uint32_t)value;
 	return 0;
 }
 
-static int parse_ports(struct conf_group *g, const char *key, struct tg_port_range **ret_list, size_t *ret_count)
+static int parse_ports(struct conf_group *g, const char *key, struct tg_port_range **ret_list,
+		       size_t *ret_count)
 {
 	const config_setting_t *s = conf_get(g, key);
 	struct tg_port_range *list;
@@ -158,7 +165,8 @@ static int parse_mark(struct conf_group *g, struct tg_policy_rule *rule)
 	    tg_parse_mark(config_setting_get_string(s), &rule->mark, &rule->mark_mask))
 		return conf_expected(g->conf, s, "a mark and a mask that covers it, such as \"0x10/0xff\"");
 	if (rule->mark_mask & ours)
-		return conf_expected(g->conf, s, "a mask without the bits 0x%08x, which TensorGuard uses itself", ours);
+		return conf_expected(g->conf, s,
+				     "a mask without the bits 0x%08x, which TensorGuard uses itself", ours);
 	rule->has_mark = true;
 	return 0;
 }
@@ -193,7 +201,8 @@ static bool cgroup_valid(const char *path)
 
 static int parse_cgroup(struct conf_group *g, struct tg_policy_rule *rule)
 {
-	static const char expected[] = "a cgroup v2 path such as system.slice/robot.service, without a slash at its ends";
+	static const char expected[] =
+		"a cgroup v2 path such as system.slice/robot.service, without a slash at its ends";
 	const config_setting_t *s = conf_get(g, "cgroup");
 	const char *path;
 	int ret;
@@ -247,7 +256,8 @@ static int check_protocol(struct conf_group *g, struct tg_policy_rule *rule)
 	if (rule->sni && rule->proto != IPPROTO_TCP)
 		return conf_expected(g->conf, conf_get(g, "proto"), "\"tcp\" in a rule with sni");
 	if (ports && rule->proto != IPPROTO_TCP && rule->proto != IPPROTO_UDP && rule->proto != IPPROTO_SCTP)
-		return conf_fail(g->conf, g->set, "a rule with ports and without a protocol that has them, "
+		return conf_fail(g->conf, g->set,
+				 "a rule with ports and without a protocol that has them, "
 				 "expected proto \"tcp\", \"udp\" or \"sctp\"");
 	return 0;
 }
@@ -260,12 +270,16 @@ static int check_reach(struct conf_group *g, const struct tg_policy_rule *rule)
 		return 0;
 	if (!narrowed)
 		return conf_fail(g->conf, g->set,
-				 "a rule that matches everything, expected to = (\"0.0.0.0/0\", \"::/0\") if that is meant");
+				 "a rule that matches everything, expected to = (\"0.0.0.0/0\", \"::/0\") if "
+				 "that is meant");
 	if (rule->sni || rule->cgroup)
-		return conf_fail(g->conf, g->set, "a rule with %s and without to, expected to: which packets to look at "
-				 "must be known before a flow is", rule->sni ? "sni" : "cgroup");
+		return conf_fail(g->conf, g->set,
+				 "a rule with %s and without to, expected to: which packets to look at "
+				 "must be known before a flow is",
+				 rule->sni ? "sni" : "cgroup");
 	if (g->conf->out->fail == TG_FAIL_CLOSED && !rule->has_uid)
-		return conf_fail(g->conf, g->set, "a rule without to and uid under fail = \"closed\", expected one of them: "
+		return conf_fail(g->conf, g->set,
+				 "a rule without to and uid under fail = \"closed\", expected one of them: "
 				 "only they can be blocked by routing when the tunnel is missing");
 	return 0;
 }

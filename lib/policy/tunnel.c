@@ -57,7 +57,8 @@ static int parse_public_key(struct conf_group *g, struct tg_peer *peer)
 	ret = conf_require(g, "public_key", &s);
 	if (ret)
 		return ret;
-	if (!config_setting_get_string(s) || tg_key_from_base64(config_setting_get_string(s), peer->public_key) ||
+	if (!config_setting_get_string(s) ||
+	    tg_key_from_base64(config_setting_get_string(s), peer->public_key) ||
 	    !memcmp(peer->public_key, zero, sizeof(zero)))
 		return conf_expected_secret(g->conf, s, "a WireGuard public key: 44 characters of base64");
 	return 0;
@@ -70,7 +71,8 @@ static int parse_endpoint(struct conf_group *g, struct tg_peer *peer)
 	if (!s)
 		return 0;
 	if (!config_setting_get_string(s) || tg_parse_endpoint(config_setting_get_string(s), &peer->endpoint))
-		return conf_expected(g->conf, s, "an address and port such as 192.0.2.1:51820 or [2001:db8::1]:51820 "
+		return conf_expected(g->conf, s,
+				     "an address and port such as 192.0.2.1:51820 or [2001:db8::1]:51820 "
 				     "(names are not resolved: at boot there may be no DNS)");
 	return 0;
 }
@@ -88,7 +90,9 @@ static int parse_dummy_target(struct conf_group *g, struct tg_peer *peer)
 		if (ret)
 			return ret;
 		target = host_of(&peer->dummy_target);
-		return peer_allows(peer, &target) ? 0 : conf_expected(g->conf, s, "an address within allowed_ips");
+		return peer_allows(peer, &target)
+			       ? 0
+			       : conf_expected(g->conf, s, "an address within allowed_ips");
 	}
 	for (size_t i = 0; i < peer->allowed_ip_count; i++) {
 		const struct tg_cidr *cidr = &peer->allowed_ips[i];
@@ -138,11 +142,14 @@ static int check_peer_unique(const struct conf *c, const config_setting_t *s, co
 
 	for (const struct tg_peer *other = t->peers; other < peer; other++) {
 		if (!memcmp(other->public_key, peer->public_key, TG_KEY_LEN))
-			return conf_fail(c, s, "two peers of tunnel '%s' have this public_key, expected one", t->name);
+			return conf_fail(c, s, "two peers of tunnel '%s' have this public_key, expected one",
+					 t->name);
 		for (size_t i = 0; i < peer->allowed_ip_count; i++)
 			for (size_t k = 0; k < other->allowed_ip_count; k++)
 				if (tg_cidr_equal(&peer->allowed_ips[i], &other->allowed_ips[k]))
-					return conf_fail(c, s, "two peers of tunnel '%s' have %s in allowed_ips, expected one",
+					return conf_fail(c, s,
+							 "two peers of tunnel '%s' have %s in allowed_ips, "
+							 "expected one",
 							 t->name, tg_cidr_text(&peer->allowed_ips[i], text));
 	}
 	return 0;
@@ -202,8 +209,12 @@ static int parse_managed(struct conf_group *g, struct tg_tunnel *t)
 	addresses = conf_get_site(g, "addresses");
 	peers = conf_get_site(g, "peers");
 	if (!key || !addresses || !peers)
-		return conf_fail(g->conf, g->set, "no key '%s' in %s, expected key_file, addresses and peers, or external",
-				 !key ? "key_file" : !addresses ? "addresses" : "peers", g->what);
+		return conf_fail(g->conf, g->set,
+				 "no key '%s' in %s, expected key_file, addresses and peers, or external",
+				 !key         ? "key_file"
+				 : !addresses ? "addresses"
+					      : "peers",
+				 g->what);
 	ret = conf_path(g->conf, key, &t->key_file);
 	if (!ret && conf_get_site(g, "listen_port"))
 		ret = conf_integer(g->conf, conf_get_site(g, "listen_port"), 0, 65535, &port);
@@ -228,7 +239,8 @@ static int parse_external(struct conf_group *g, const config_setting_t *external
 	return 0;
 }
 
-/* The site file may turn a managed tunnel into an external one, or back: what it overrides is not looked at. */
+/* The site file may turn a managed tunnel into an external one, or back: what it overrides is not looked at.
+ */
 static int parse_device(struct conf_group *g, struct tg_tunnel *t)
 {
 	const config_setting_t *external = conf_get_site(g, "external"), *s;
@@ -241,8 +253,10 @@ static int parse_device(struct conf_group *g, struct tg_tunnel *t)
 			external = NULL;
 			continue;
 		}
-		return conf_fail(g->conf, s, "%s contradicts external: expected one of them, as an external device is "
-				 "configured by its owner", managed_keys[i]);
+		return conf_fail(g->conf, s,
+				 "%s contradicts external: expected one of them, as an external device is "
+				 "configured by its owner",
+				 managed_keys[i]);
 	}
 	return external ? parse_external(g, external, t) : parse_managed(g, t);
 }
@@ -272,7 +286,9 @@ static int check_dummy_target(struct conf_group *g, const config_setting_t *s, c
 	peers = conf_get_site(g, "peers");
 	for (size_t i = 0; i < t->peer_count; i++) {
 		if (config_setting_get_member(config_setting_get_elem(peers, (unsigned)i), "dummy_target"))
-			return conf_fail(g->conf, s, "target contradicts dummy_target of a peer, expected only one of them");
+			return conf_fail(
+				g->conf, s,
+				"target contradicts dummy_target of a peer, expected only one of them");
 		if (peer_allows(&t->peers[i], &target))
 			return 0;
 	}
@@ -328,14 +344,20 @@ static int check_constant(const struct conf *c, const config_setting_t *s, const
 	if (class->defence != TG_DEFENCE_CONSTANT)
 		return 0;
 	if (!t->external[0] && t->peer_count != 1)
-		return conf_fail(c, s, "constant class '%s' in a tunnel with %zu peers, expected exactly one peer",
+		return conf_fail(c, s,
+				 "constant class '%s' in a tunnel with %zu peers, expected exactly one peer",
 				 class->name, t->peer_count);
 	if (IN6_IS_ADDR_UNSPECIFIED(&t->dummy_source))
-		return conf_fail(c, s, "constant class '%s' in a tunnel without a source for dummies, expected %s", class->name,
-				 t->external[0] ? "dummy = { source = ...; target = ...; }" : "an IPv6 address in addresses");
+		return conf_fail(c, s,
+				 "constant class '%s' in a tunnel without a source for dummies, expected %s",
+				 class->name,
+				 t->external[0] ? "dummy = { source = ...; target = ...; }"
+						: "an IPv6 address in addresses");
 	if (IN6_IS_ADDR_UNSPECIFIED(&t->dummy_target))
-		return conf_fail(c, s, "constant class '%s' in a tunnel without a target for dummies, expected "
-				 "dummy = { target = ...; }%s", class->name,
+		return conf_fail(c, s,
+				 "constant class '%s' in a tunnel without a target for dummies, expected "
+				 "dummy = { target = ...; }%s",
+				 class->name,
 				 t->external[0] ? "" : " or a single IPv6 host (/128) in allowed_ips");
 	return 0;
 }
@@ -354,7 +376,8 @@ static int parse_classes(struct conf_group *g, struct tg_tunnel *t)
 		ret = policy_parse_class(g->conf, elem, t, &t->classes[i]);
 		for (size_t k = 0; k < i && !ret; k++)
 			if (!strcmp(t->classes[k].name, t->classes[i].name))
-				ret = conf_fail(g->conf, elem, "a second class '%s' in tunnel '%s', expected another name",
+				ret = conf_fail(g->conf, elem,
+						"a second class '%s' in tunnel '%s', expected another name",
 						t->classes[i].name, t->name);
 		if (!ret)
 			ret = check_constant(g->conf, elem, t, &t->classes[i]);
@@ -395,7 +418,8 @@ static int parse_name(struct conf_group *g, struct tg_tunnel *t)
 	if (ret)
 		return ret;
 	if (!strcmp(t->name, "lo") || !strcmp(t->name, "all") || !strcmp(t->name, "default"))
-		return conf_expected(g->conf, conf_get(g, "name"), "a name that the kernel does not use itself");
+		return conf_expected(g->conf, conf_get(g, "name"),
+				     "a name that the kernel does not use itself");
 	snprintf(g->what, sizeof(g->what), "tunnel '%s'", t->name);
 	return 0;
 }

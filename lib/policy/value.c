@@ -27,7 +27,8 @@ int conf_string(const struct conf *c, const config_setting_t *s, const char *exp
 	return 0;
 }
 
-int conf_integer(const struct conf *c, const config_setting_t *s, int64_t min, int64_t max, int64_t *ret_value)
+int conf_integer(const struct conf *c, const config_setting_t *s, int64_t min, int64_t max,
+		 int64_t *ret_value)
 {
 	int type = config_setting_type(s);
 	int64_t value = config_setting_get_int64(s);
@@ -150,7 +151,8 @@ int conf_in6_addr(const struct conf *c, const config_setting_t *s, struct in6_ad
 }
 
 /* Absent and optional: *ret_setting is NULL. */
-static int get(struct conf_group *g, const char *key, enum conf_need need, const config_setting_t **ret_setting)
+static int get(struct conf_group *g, const char *key, enum conf_need need,
+	       const config_setting_t **ret_setting)
 {
 	if (need == CONF_REQUIRED)
 		return conf_require(g, key, ret_setting);
@@ -177,8 +179,8 @@ int conf_get_word(struct conf_group *g, const char *key, enum conf_need need, co
 			return 0;
 		}
 		if (used < sizeof(list))
-			used += (size_t)snprintf(list + used, sizeof(list) - used, "%s\"%s\"", used ? ", " : "",
-						 words->word);
+			used += (size_t)snprintf(list + used, sizeof(list) - used, "%s\"%s\"",
+						 used ? ", " : "", words->word);
 	}
 	return conf_expected(g->conf, s, "one of %s", list);
 }

@@ -15,7 +15,7 @@ static const struct unit {
 	uint64_t ns;
 } units[] = {
 	{ "d", 86400000000000ull }, { "h", 3600000000000ull }, { "min", 60000000000ull },
-	{ "s", 1000000000ull }, { "ms", 1000000ull }, { "us", 1000ull },
+	{ "s", 1000000000ull },     { "ms", 1000000ull },      { "us", 1000ull },
 };
 
 static bool is_digit(char c)
@@ -222,7 +222,8 @@ bool tg_host_name_valid(const char *text)
 			label = 0;
 			continue;
 		}
-		if (!((c >= 'a' && c <= 'z') || is_digit(c) || c == '_' || (c == '-' && label)) || ++label > 63)
+		if (!((c >= 'a' && c <= 'z') || is_digit(c) || c == '_' || (c == '-' && label)) ||
+		    ++label > 63)
 			return false;
 	}
 	return label > 0;

@@ -10,13 +10,15 @@
 
 #define HEAD "version = 1; name = \"x\"; policy_version = 1; profile = \"lab\"; fail = \"open\";"
 #define ALWAYS "defence = \"constant\"; session = \"always\";"
-#define TUNNELS \
-	"tunnels = ( { name = \"a\"; external = \"wg1\"; default = \"two\";" \
-	"  dummy = { source = \"fd00::1\"; target = \"fd00::2\"; };" \
-	"  classes = ( { name = \"one\"; defence = \"pad\"; pad = \"buckets\"; cell = 1420; buckets = ( 512, 1420 ); }," \
-	"              { name = \"two\"; defence = \"pad\"; pad = \"pow2\"; cell = 1024; }," \
-	"              { name = \"three\"; " ALWAYS " cell = 160; period = \"5ms\"; } ); }," \
-	"            { name = \"b\"; external = \"wg2\"; classes = ( { name = \"one\"; defence = \"pad\"; } ); } );"
+#define TUNNELS                                                                                             \
+	"tunnels = ( { name = \"a\"; external = \"wg1\"; default = \"two\";"                                \
+	"  dummy = { source = \"fd00::1\"; target = \"fd00::2\"; };"                                        \
+	"  classes = ( { name = \"one\"; defence = \"pad\"; pad = \"buckets\"; cell = 1420; buckets = ( "   \
+	"512, 1420 ); },"                                                                                   \
+	"              { name = \"two\"; defence = \"pad\"; pad = \"pow2\"; cell = 1024; },"                \
+	"              { name = \"three\"; " ALWAYS " cell = 160; period = \"5ms\"; } ); },"                \
+	"            { name = \"b\"; external = \"wg2\"; classes = ( { name = \"one\"; defence = \"pad\"; " \
+	"} ); } );"
 
 static struct tg_policy *parse(const char *text)
 {
@@ -48,9 +50,11 @@ static struct tg_compiled *compile_class(const char *keys)
 	struct tg_compiled *compiled;
 	char *text;
 
-	CU_ASSERT_FATAL(asprintf(&text, HEAD "tunnels = ( { name = \"a\"; external = \"wg1\";"
-				 "dummy = { source = \"fd00::1\"; target = \"fd00::2\"; };"
-				 "classes = ( { name = \"one\"; defence = \"constant\"; %s } ); } );", keys) > 0);
+	CU_ASSERT_FATAL(asprintf(&text,
+				 HEAD "tunnels = ( { name = \"a\"; external = \"wg1\";"
+				      "dummy = { source = \"fd00::1\"; target = \"fd00::2\"; };"
+				      "classes = ( { name = \"one\"; defence = \"constant\"; %s } ); } );",
+				 keys) > 0);
 	compiled = compile(text, 0);
 	free(text);
 	return compiled;
@@ -62,7 +66,8 @@ static uint64_t rules_under(const struct tg_compiled *compiled, enum tg_lpm_side
 	char text[TG_CIDR_TEXT_LEN];
 
 	for (size_t i = 0; i < compiled->prefix_count; i++)
-		if (compiled->prefixes[i].side == side && !strcmp(tg_cidr_text(&compiled->prefixes[i].cidr, text), prefix))
+		if (compiled->prefixes[i].side == side &&
+		    !strcmp(tg_cidr_text(&compiled->prefixes[i].cidr, text), prefix))
 			return compiled->prefixes[i].set.rules;
 	return ~0ull;
 }
@@ -96,8 +101,9 @@ TEST(compile, without_a_queue_dummies_count_for_the_default)
 
 TEST(compile, a_queue_has_the_policys_times)
 {
-	struct tg_compiled *c = compile_class("cell = 160; period = \"5ms\"; session = \"65s\"; idle = \"3s\";"
-					      "delay_budget = \"104ms\";");
+	struct tg_compiled *c =
+		compile_class("cell = 160; period = \"5ms\"; session = \"65s\"; idle = \"3s\";"
+			      "delay_budget = \"104ms\";");
 	const struct tg_queue *q = &c->queues[0].queue;
 
 	CU_ASSERT(q->period_ns == 5000000 && q->idle_ns == 3000000000ull && q->slots == 13000);
@@ -111,7 +117,10 @@ TEST(compile, a_queue_has_the_policys_times)
 
 TEST(compile, stretch_has_a_limit_of_its_own)
 {
-	static const struct { const char *keys; uint32_t budget, limit; } cases[] = {
+	static const struct {
+		const char *keys;
+		uint32_t budget, limit;
+	} cases[] = {
 		/* a second's worth */
 		{ "cell = 160; period = \"5ms\"; session = \"always\"; overflow = \"stretch\";", 20, 200 },
 		/* which is rounded up */
@@ -119,7 +128,9 @@ TEST(compile, stretch_has_a_limit_of_its_own)
 		/* at least 64 */
 		{ "cell = 160; period = \"100ms\"; session = \"always\"; overflow = \"stretch\";", 1, 64 },
 		/* never below the budget */
-		{ "cell = 160; period = \"5ms\"; session = \"always\"; overflow = \"stretch\"; delay_budget = \"2s\";", 400, 400 },
+		{ "cell = 160; period = \"5ms\"; session = \"always\"; overflow = \"stretch\"; delay_budget "
+		  "= \"2s\";",
+		  400, 400 },
 		{ "cell = 160; period = \"1s\"; session = \"always\";", 1, 1 },
 	};
 
@@ -135,10 +146,14 @@ TEST(compile, stretch_has_a_limit_of_its_own)
 
 TEST(compile, the_rate_is_rounded_to_the_nearest_byte)
 {
-	static const struct { const char *keys; uint64_t rate; } cases[] = {
+	static const struct {
+		const char *keys;
+		uint64_t rate;
+	} cases[] = {
 		{ "cell = 160; period = \"500us\"; session = \"always\";", 348000 },
 		{ "cell = 48; period = \"1s\"; session = \"always\";", 62 },
-		/* 174 / 0.007 = 24857.14, 174 / 0.0036 = 48333.3, 174 / 0.0013 = 133846.2, 174 / 0.0019 = 91578.9 */
+		/* 174 / 0.007 = 24857.14, 174 / 0.0036 = 48333.3, 174 / 0.0013 = 133846.2, 174 / 0.0019 =
+		   91578.9 */
 		{ "cell = 160; period = \"7ms\"; session = \"always\";", 24857 },
 		{ "cell = 160; period = \"3.6ms\"; session = \"always\";", 48333 },
 		{ "cell = 160; period = \"1.3ms\"; session = \"always\";", 133846 },
@@ -171,23 +186,34 @@ TEST(compile, a_cell_has_this_size_on_the_wire)
 
 TEST(compile, port_lists_become_entries_in_order)
 {
-	struct tg_compiled *c = compile(HEAD TUNNELS "rules = ("
-		"{ tunnel = \"a\"; class = \"one\"; proto = \"tcp\"; ports = ( 1, \"5-6\" ); source_ports = ( 7, 8 ); },"
-		"{ tunnel = \"b\"; class = \"one\"; proto = \"udp\"; },"
-		"{ tunnel = \"a\"; class = \"three\"; mark = \"0x1/0x3\"; } );", 0);
-	static const struct { uint16_t dlo, dhi, sport; } expected[] = {
-		{ 1, 1, 7 }, { 1, 1, 8 }, { 5, 6, 7 }, { 5, 6, 8 },
+	struct tg_compiled *c =
+		compile(HEAD TUNNELS "rules = ("
+				     "{ tunnel = \"a\"; class = \"one\"; proto = \"tcp\"; ports = ( 1, "
+				     "\"5-6\" ); source_ports = ( 7, 8 ); },"
+				     "{ tunnel = \"b\"; class = \"one\"; proto = \"udp\"; },"
+				     "{ tunnel = \"a\"; class = \"three\"; mark = \"0x1/0x3\"; } );",
+			0);
+	static const struct {
+		uint16_t dlo, dhi, sport;
+	} expected[] = {
+		{ 1, 1, 7 },
+		{ 1, 1, 8 },
+		{ 5, 6, 7 },
+		{ 5, 6, 8 },
 	};
 
 	CU_ASSERT_EQUAL_FATAL(c->config.rule_count, 5);
 	CU_ASSERT_EQUAL(c->config.flags, TG_CONFIG_MARK);
 	for (unsigned i = 0; i < 4; i++) {
 		CU_ASSERT(c->rules[i].dport_lo == expected[i].dlo && c->rules[i].dport_hi == expected[i].dhi);
-		CU_ASSERT(c->rules[i].sport_lo == expected[i].sport && c->rules[i].sport_hi == expected[i].sport);
-		CU_ASSERT(c->rules[i].proto == IPPROTO_TCP && c->rules[i].class == 0 && c->rule_origin[i] == 0);
+		CU_ASSERT(c->rules[i].sport_lo == expected[i].sport &&
+			  c->rules[i].sport_hi == expected[i].sport);
+		CU_ASSERT(c->rules[i].proto == IPPROTO_TCP && c->rules[i].class == 0 &&
+			  c->rule_origin[i] == 0);
 		CU_ASSERT(c->rules[i].flags == 0 && c->rules[i].mark_mask == 0);
 	}
-	CU_ASSERT(c->rules[4].dport_lo == 0 && c->rules[4].dport_hi == 65535 && c->rules[4].sport_hi == 65535);
+	CU_ASSERT(c->rules[4].dport_lo == 0 && c->rules[4].dport_hi == 65535 &&
+		  c->rules[4].sport_hi == 65535);
 	CU_ASSERT(c->rules[4].mark == 1 && c->rules[4].mark_mask == 3 && c->rules[4].class == 2);
 	CU_ASSERT(c->rules[4].proto == 0 && c->rule_origin[4] == 2);
 	tg_compiled_free(c);
@@ -195,11 +221,14 @@ TEST(compile, port_lists_become_entries_in_order)
 
 TEST(compile, flow_rules_are_marked)
 {
-	struct tg_compiled *c = compile(HEAD TUNNELS "rules = ("
-		"{ tunnel = \"a\"; class = \"one\"; uid = 0; },"
-		"{ tunnel = \"a\"; class = \"one\"; to = ( \"10.0.0.0/8\" ); sni = \"x.example\"; },"
-		"{ tunnel = \"a\"; class = \"one\"; to = ( \"10.0.0.0/8\" ); cgroup = \"a/b\"; },"
-		"{ tunnel = \"a\"; class = \"one\"; proto = \"tcp\"; } );", 0);
+	struct tg_compiled *c =
+		compile(HEAD TUNNELS
+			"rules = ("
+			"{ tunnel = \"a\"; class = \"one\"; uid = 0; },"
+			"{ tunnel = \"a\"; class = \"one\"; to = ( \"10.0.0.0/8\" ); sni = \"x.example\"; },"
+			"{ tunnel = \"a\"; class = \"one\"; to = ( \"10.0.0.0/8\" ); cgroup = \"a/b\"; },"
+			"{ tunnel = \"a\"; class = \"one\"; proto = \"tcp\"; } );",
+			0);
 
 	CU_ASSERT_EQUAL(c->config.flags, TG_CONFIG_FLOWS);
 	CU_ASSERT_EQUAL_FATAL(c->config.rule_count, 4);
@@ -213,16 +242,23 @@ TEST(compile, flow_rules_are_marked)
 
 TEST(compile, a_prefix_carries_the_rules_of_all_around_it)
 {
-	struct tg_compiled *c = compile(HEAD TUNNELS "rules = ("
-		"{ tunnel = \"a\"; class = \"one\"; to = ( \"10.1.0.0/16\", \"fd01::/16\" ); },"
-		"{ tunnel = \"a\"; class = \"one\"; to = ( \"10.0.0.0/8\", \"10.1.2.3/32\" ); },"
-		"{ tunnel = \"a\"; class = \"one\"; to = ( \"11.0.0.0/8\", \"10.1.0.0/16\" ); },"
-		"{ tunnel = \"a\"; class = \"one\"; proto = \"udp\"; },"
-		"{ tunnel = \"a\"; class = \"one\"; to = ( \"10.1.2.0/24\", \"10.2.0.0/16\", \"fd01:2::/32\" ); } );", 0);
-	static const struct { const char *prefix; uint64_t rules; } expected[] = {
-		{ "0.0.0.0/0", 0x08 }, { "10.0.0.0/8", 0x0a }, { "10.1.0.0/16", 0x0f }, { "10.1.2.0/24", 0x1f },
-		{ "10.1.2.3/32", 0x1f }, { "10.2.0.0/16", 0x1a }, { "11.0.0.0/8", 0x0c }, { "::/0", 0x08 },
-		{ "fd01::/16", 0x09 }, { "fd01:2::/32", 0x19 },
+	struct tg_compiled *c = compile(
+		HEAD TUNNELS "rules = ("
+			     "{ tunnel = \"a\"; class = \"one\"; to = ( \"10.1.0.0/16\", \"fd01::/16\" ); },"
+			     "{ tunnel = \"a\"; class = \"one\"; to = ( \"10.0.0.0/8\", \"10.1.2.3/32\" ); },"
+			     "{ tunnel = \"a\"; class = \"one\"; to = ( \"11.0.0.0/8\", \"10.1.0.0/16\" ); },"
+			     "{ tunnel = \"a\"; class = \"one\"; proto = \"udp\"; },"
+			     "{ tunnel = \"a\"; class = \"one\"; to = ( \"10.1.2.0/24\", \"10.2.0.0/16\", "
+			     "\"fd01:2::/32\" ); } );",
+		0);
+	static const struct {
+		const char *prefix;
+		uint64_t rules;
+	} expected[] = {
+		{ "0.0.0.0/0", 0x08 },   { "10.0.0.0/8", 0x0a },  { "10.1.0.0/16", 0x0f },
+		{ "10.1.2.0/24", 0x1f }, { "10.1.2.3/32", 0x1f }, { "10.2.0.0/16", 0x1a },
+		{ "11.0.0.0/8", 0x0c },  { "::/0", 0x08 },        { "fd01::/16", 0x09 },
+		{ "fd01:2::/32", 0x19 },
 	};
 
 	for (size_t i = 0; i < sizeof(expected) / sizeof(expected[0]); i++)
@@ -236,9 +272,12 @@ TEST(compile, a_prefix_carries_the_rules_of_all_around_it)
 
 TEST(compile, sides_do_not_mix)
 {
-	struct tg_compiled *c = compile(HEAD TUNNELS "rules = ("
+	struct tg_compiled *c = compile(
+		HEAD TUNNELS
+		"rules = ("
 		"{ tunnel = \"a\"; class = \"one\"; to = ( \"10.0.0.0/8\" ); from = ( \"10.1.0.0/16\" ); },"
-		"{ tunnel = \"a\"; class = \"one\"; to = ( \"10.1.0.0/16\" ); } );", 0);
+		"{ tunnel = \"a\"; class = \"one\"; to = ( \"10.1.0.0/16\" ); } );",
+		0);
 
 	CU_ASSERT_EQUAL(c->config.flags, TG_CONFIG_FROM);
 	CU_ASSERT_EQUAL(rules_under(c, TG_LPM_TO, "10.0.0.0/8"), 1);
@@ -266,7 +305,8 @@ static uint64_t longest_match(const struct tg_compiled *c, const struct tg_cidr 
 	for (size_t i = 0; i < c->prefix_count; i++) {
 		const struct tg_compiled_prefix *p = &c->prefixes[i];
 
-		if (p->side == TG_LPM_TO && tg_cidr_contains(&p->cidr, addr) && (!best || p->cidr.length > best->cidr.length))
+		if (p->side == TG_LPM_TO && tg_cidr_contains(&p->cidr, addr) &&
+		    (!best || p->cidr.length > best->cidr.length))
 			best = p;
 	}
 	return best ? best->set.rules : 0;
@@ -299,10 +339,11 @@ static struct tg_policy *random_policy(void)
 		for (uint32_t i = 0; i < 8; i++) {
 			/* the first three bits keep a rule's eight prefixes apart */
 			uint32_t length = 3 + draw(30);
-			uint32_t bits = (i << 29 | draw(1 << 6) << 23 | draw(8)) & 0xffffffffu << (32 - length);
+			uint32_t bits = (i << 29 | draw(1 << 6) << 23 | draw(8)) & 0xffffffffu
+											   << (32 - length);
 
-			fprintf(f, "%s\"%u.%u.%u.%u/%u\"", i ? "," : "", bits >> 24, bits >> 16 & 255, bits >> 8 & 255, bits & 255,
-				length);
+			fprintf(f, "%s\"%u.%u.%u.%u/%u\"", i ? "," : "", bits >> 24, bits >> 16 & 255,
+				bits >> 8 & 255, bits & 255, length);
 		}
 		fprintf(f, "); }");
 	}
@@ -323,7 +364,8 @@ TEST(compile, the_longest_prefix_knows_every_rule)
 
 		CU_ASSERT_EQUAL_FATAL(tg_policy_compile(policy, 0, &c, NULL), 0);
 		for (int i = 0; i < 1000; i++) {
-			const struct tg_policy_rule *rule = &policy->rules[draw((uint32_t)policy->rule_count)];
+			const struct tg_policy_rule *rule =
+				&policy->rules[draw((uint32_t)policy->rule_count)];
 			struct tg_cidr addr = rule->to[draw((uint32_t)rule->to_count)];
 			uint64_t set;
 
@@ -349,7 +391,8 @@ static char *rule_text(unsigned ports, unsigned source_ports)
 	FILE *f = open_memstream(&text, &size);
 
 	CU_ASSERT_PTR_NOT_NULL_FATAL(f);
-	fprintf(f, "%s\nrules = (\n{ tunnel = \"a\"; class = \"one\"; proto = \"tcp\"; ports = (", HEAD TUNNELS);
+	fprintf(f, "%s\nrules = (\n{ tunnel = \"a\"; class = \"one\"; proto = \"tcp\"; ports = (",
+		HEAD TUNNELS);
 	for (unsigned i = 0; i < ports; i++)
 		fprintf(f, "%s%u", i ? "," : "", i + 1);
 	fprintf(f, "); source_ports = (");
@@ -376,8 +419,10 @@ TEST(compile, sixty_four_entries_are_the_limit)
 	policy = parse(text);
 	c = NULL;
 	CU_ASSERT_EQUAL(tg_policy_compile(policy, 0, &c, &e), -E2BIG);
-	CU_ASSERT_STRING_EQUAL(e.message, "rule in line 3: tunnel 'a' needs more than 64 entries, expected fewer rules or port "
-			       "ranges (a rule takes ports times source_ports)");
+	CU_ASSERT_STRING_EQUAL(
+		e.message,
+		"rule in line 3: tunnel 'a' needs more than 64 entries, expected fewer rules or port "
+		"ranges (a rule takes ports times source_ports)");
 	CU_ASSERT_PTR_NULL(c);
 	/* the other tunnel has no rules and is not concerned */
 	CU_ASSERT_EQUAL(tg_policy_compile(policy, 1, &c, &e), 0);
@@ -397,7 +442,8 @@ static struct tg_policy *many_prefixes(unsigned rules)
 	CU_ASSERT_PTR_NOT_NULL_FATAL(f);
 	fprintf(f, "%srules = (", HEAD TUNNELS);
 	for (unsigned r = 0; r < rules; r++) {
-		fprintf(f, "%s{ tunnel = \"a\"; class = \"one\"; from = ( \"192.0.2.1\" ); to = (", r ? "," : "");
+		fprintf(f, "%s{ tunnel = \"a\"; class = \"one\"; from = ( \"192.0.2.1\" ); to = (",
+			r ? "," : "");
 		for (unsigned i = 0; i < 256; i++)
 			fprintf(f, "%s\"10.0.%u.%u\"", i ? "," : "", r, i);
 		fprintf(f, "); }");
@@ -422,7 +468,8 @@ TEST(compile, the_maps_limit_the_prefixes)
 	policy = many_prefixes(16);
 	c = NULL;
 	CU_ASSERT_EQUAL(tg_policy_compile(policy, 0, &c, &e), -E2BIG);
-	CU_ASSERT_STRING_EQUAL(e.message, "tunnel 'a' has 4097 prefixes of IPv4 in its rules, expected at most 4096");
+	CU_ASSERT_STRING_EQUAL(e.message,
+			       "tunnel 'a' has 4097 prefixes of IPv4 in its rules, expected at most 4096");
 	CU_ASSERT_PTR_NULL(c);
 	tg_policy_free(policy);
 }

@@ -13,7 +13,9 @@ static void check_bounds(__u16 mode)
 	unsigned below = 0, above = 0, refused = 0;
 
 	for (unsigned c = 0; c < CELLS; c++) {
-		struct tg_class class = { .pad_mode = mode, .cell = (__u16)cells[c], .bucket_count = 3,
+		struct tg_class class = { .pad_mode = mode,
+					  .cell = (__u16)cells[c],
+					  .bucket_count = 3,
 					  .buckets = { 48, (__u16)(cells[c] / 2), (__u16)cells[c] } };
 
 		for (__u32 len = 1; len <= cells[c]; len++) {
@@ -60,11 +62,15 @@ TEST(pad, cell_has_one_size)
 
 TEST(pad, buckets_give_the_smallest_that_holds)
 {
-	struct tg_class class = { .pad_mode = TG_PAD_BUCKETS, .cell = 1420, .bucket_count = 8,
+	struct tg_class class = { .pad_mode = TG_PAD_BUCKETS,
+				  .cell = 1420,
+				  .bucket_count = 8,
 				  .buckets = { 64, 128, 256, 512, 768, 1024, 1280, 1420 } };
-	static const struct { __u32 len, size; } cases[] = {
-		{ 1, 64 }, { 64, 64 }, { 65, 128 }, { 128, 128 }, { 512, 512 }, { 513, 768 }, { 1024, 1024 },
-		{ 1280, 1280 }, { 1281, 1420 }, { 1420, 1420 }, { 1421, 0 },
+	static const struct {
+		__u32 len, size;
+	} cases[] = {
+		{ 1, 64 },      { 64, 64 },     { 65, 128 },    { 128, 128 },   { 512, 512 }, { 513, 768 },
+		{ 1024, 1024 }, { 1280, 1280 }, { 1281, 1420 }, { 1420, 1420 }, { 1421, 0 },
 	};
 
 	for (unsigned i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
@@ -77,9 +83,11 @@ TEST(pad, buckets_give_the_smallest_that_holds)
 TEST(pad, pow2_gives_the_next_power_or_the_cell)
 {
 	struct tg_class class = { .pad_mode = TG_PAD_POW2, .cell = 9000 };
-	static const struct { __u32 len, size; } cases[] = {
-		{ 1, 64 }, { 64, 64 }, { 65, 128 }, { 1024, 1024 }, { 1025, 2048 }, { 8192, 8192 }, { 8193, 9000 },
-		{ 9000, 9000 },
+	static const struct {
+		__u32 len, size;
+	} cases[] = {
+		{ 1, 64 },      { 64, 64 },     { 65, 128 },    { 1024, 1024 },
+		{ 1025, 2048 }, { 8192, 8192 }, { 8193, 9000 }, { 9000, 9000 },
 	};
 
 	for (unsigned i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
@@ -135,8 +143,11 @@ static double chi_square(__u32 len, __u32 cell, unsigned draws, unsigned *ret_si
 
 TEST(pad, uniform_is_uniform)
 {
-	static const struct { __u32 len, cell; } cases[] = {
-		{ 40, 1420 }, { 41, 1420 }, { 1400, 1420 }, { 52, 160 }, { 1, 1280 }, { 1000, 1280 }, { 60, 9000 },
+	static const struct {
+		__u32 len, cell;
+	} cases[] = {
+		{ 40, 1420 }, { 41, 1420 },   { 1400, 1420 }, { 52, 160 },
+		{ 1, 1280 },  { 1000, 1280 }, { 60, 9000 },
 	};
 	unsigned sizes, strange;
 
@@ -146,7 +157,8 @@ TEST(pad, uniform_is_uniform)
 
 		CU_ASSERT_EQUAL(strange, 0);
 		CU_ASSERT(sizes > 1);
-		/* mean + 5 standard deviations: p below 10^-4 for the few degrees of freedom here, far below for many */
+		/* mean + 5 standard deviations: p below 10^-4 for the few degrees of freedom here, far below
+		 * for many */
 		CU_ASSERT(chi < freedom + 5 * __builtin_sqrt(2 * freedom) + 5);
 		/* and not too good to be random either */
 		CU_ASSERT(freedom < 10 || chi > freedom - 5 * __builtin_sqrt(2 * freedom));

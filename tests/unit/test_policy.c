@@ -36,7 +36,8 @@ static char *replace(const char *text, const char *old, const char *new)
 	const char *at = strstr(text, old);
 	char *out;
 
-	if (!at || strstr(at + 1, old) || asprintf(&out, "%.*s%s%s", (int)(at - text), text, new, at + strlen(old)) < 0)
+	if (!at || strstr(at + 1, old) ||
+	    asprintf(&out, "%.*s%s%s", (int)(at - text), text, new, at + strlen(old)) < 0)
 		return NULL;
 	return out;
 }
@@ -223,7 +224,8 @@ TEST(policy, a_long_path_does_not_hide_the_message)
 	memset(name, 'n', sizeof(name) - 1);
 	name[sizeof(name) - 1] = '\0';
 	CU_ASSERT_EQUAL(tg_policy_parse("\n\nversion = 3;", 14, name, &policy, &e), -EINVAL);
-	CU_ASSERT_PTR_NOT_NULL(strstr(e.message, "n:3: version is 3, expected 1, the version of the language"));
+	CU_ASSERT_PTR_NOT_NULL(
+		strstr(e.message, "n:3: version is 3, expected 1, the version of the language"));
 }
 
 /* ---- what is read ---- */
@@ -255,7 +257,8 @@ TEST(policy, every_key_arrives)
 
 	CU_ASSERT_STRING_EQUAL(class->name, "command");
 	CU_ASSERT_EQUAL(class->line, 29);
-	CU_ASSERT(class->defence == TG_DEFENCE_CONSTANT && class->pad_mode == TG_PAD_CELL && class->cell == 1280);
+	CU_ASSERT(class->defence == TG_DEFENCE_CONSTANT && class->pad_mode == TG_PAD_CELL &&
+		  class->cell == 1280);
 	CU_ASSERT(class->period_ns == 6250000 && class->session_ns == 65000000000ull);
 	CU_ASSERT(class->idle_ns == 3000000000ull && class->budget_ns == 500000000);
 	CU_ASSERT_EQUAL(class->overflow, TG_OVERFLOW_STRETCH);
@@ -350,11 +353,13 @@ TEST(policy, a_single_host_is_the_target_of_dummies)
 	struct tg_policy *p = expect_changed("dummy_target = \"fd54:4790::9\";", "");
 	char text[INET6_ADDRSTRLEN];
 
-	CU_ASSERT_STRING_EQUAL(inet_ntop(AF_INET6, &p->tunnels[0].dummy_target, text, sizeof(text)), "fd54:4700::1");
+	CU_ASSERT_STRING_EQUAL(inet_ntop(AF_INET6, &p->tunnels[0].dummy_target, text, sizeof(text)),
+			       "fd54:4700::1");
 	tg_policy_free(p);
 	p = expect_changed("dummy_target = \"fd54:4790::9\";\n\t\t\t}\n\t\t);",
 			   "}\n\t\t);dummy = { target = \"fd54:4790::8\"; };");
-	CU_ASSERT_STRING_EQUAL(inet_ntop(AF_INET6, &p->tunnels[0].dummy_target, text, sizeof(text)), "fd54:4790::8");
+	CU_ASSERT_STRING_EQUAL(inet_ntop(AF_INET6, &p->tunnels[0].dummy_target, text, sizeof(text)),
+			       "fd54:4790::8");
 	CU_ASSERT_STRING_EQUAL(inet_ntop(AF_INET6, &p->tunnels[0].peers[0].dummy_target, text, sizeof(text)),
 			       "fd54:4790::8");
 	tg_policy_free(p);
@@ -362,9 +367,13 @@ TEST(policy, a_single_host_is_the_target_of_dummies)
 
 TEST(policy, durations_are_exact)
 {
-	static const struct { const char *text; uint64_t ns; } cases[] = {
-		{ "100us", 100000 }, { "0.1ms", 100000 }, { "999.999us", 999999 }, { "1s", 1000000000 },
-		{ "0.001s", 1000000 }, { "12.5ms", 12500000 }, { "0.005min", 300000000 },
+	static const struct {
+		const char *text;
+		uint64_t ns;
+	} cases[] = {
+		{ "100us", 100000 },       { "0.1ms", 100000 },   { "999.999us", 999999 },
+		{ "1s", 1000000000 },      { "0.001s", 1000000 }, { "12.5ms", 12500000 },
+		{ "0.005min", 300000000 },
 	};
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
@@ -401,7 +410,8 @@ TEST(policy, free_takes_null)
 
 TEST(policy, a_site_file_supplies_the_device)
 {
-	struct tg_policy *p = expect_loaded("tests/policies/site/portable.policy", "tests/policies/site/managed.conf");
+	struct tg_policy *p =
+		expect_loaded("tests/policies/site/portable.policy", "tests/policies/site/managed.conf");
 	const struct tg_tunnel *t = &p->tunnels[0];
 
 	CU_ASSERT_STRING_EQUAL(t->key_file, "/etc/tensorguard/robot7.key");
@@ -461,33 +471,46 @@ static const struct {
 } warnings[] = {
 	{ "version = 1;\nname", "version = 1;\n\nname", NULL },
 	{ "profile = \"warehouse\"", "profile = \"collaborative\"",
-	  "29: class 'command': a cell waits up to its period of 6250us, profile \"collaborative\" allows 2ms" },
+	  "29: class 'command': a cell waits up to its period of 6250us, profile \"collaborative\" allows "
+	  "2ms" },
 	{ "session = \"65s\"", "session = \"30s\"",
-	  "29: class 'command': jobs are told apart by their length in steps of 30s; take the longest job plus 5 %, "
+	  "29: class 'command': jobs are told apart by their length in steps of 30s; take the longest job "
+	  "plus 5 %, "
 	  "or \"always\"" },
 	{ "cell = 1280;\n\t\t\t\tperiod = \"6.25ms\"", "cell = 1296;\n\t\t\t\tperiod = \"6.25ms\"",
-	  "39: classes 'command' and 'second' are told apart by their cells of 1296 and 1280 bytes; give each a tunnel of "
+	  "39: classes 'command' and 'second' are told apart by their cells of 1296 and 1280 bytes; give "
+	  "each a tunnel of "
 	  "its own" },
-	{ "defence = \"constant\";\n\t\t\t\tcell = 1280;\n\t\t\t\tperiod = \"10ms\";\n\t\t\t\tsession = \"always\";",
+	{ "defence = \"constant\";\n\t\t\t\tcell = 1280;\n\t\t\t\tperiod = \"10ms\";\n\t\t\t\tsession = "
+	  "\"always\";",
 	  "defence = \"pad\"; cell = 1280;",
-	  "39: classes 'command' and 'second': packets of a pad class stand out between the cells of a constant one; give "
+	  "39: classes 'command' and 'second': packets of a pad class stand out between the cells of a "
+	  "constant one; give "
 	  "each a tunnel of its own" },
-	{ v6_rule, "{ tunnel = \"tg1\"; class = \"plain\"; to = ( \"203.0.113.0/25\" ); },\n"
+	{ v6_rule,
+	  "{ tunnel = \"tg1\"; class = \"plain\"; to = ( \"203.0.113.0/25\" ); },\n"
 	  "{ tunnel = \"tg1\"; class = \"plain\"; to = ( \"203.0.113.0/26\" ); from = ( \"10.0.0.0/8\" ); }",
 	  "67: this rule never applies: the one in line 66 matches all that it matches" },
-	{ v6_rule, "{ tunnel = \"tg1\"; class = \"plain\"; to = ( \"10.90.1.0/28\" ); proto = \"udp\"; ports = ( \"7410-7420\" ); }",
+	{ v6_rule,
+	  "{ tunnel = \"tg1\"; class = \"plain\"; to = ( \"10.90.1.0/28\" ); proto = \"udp\"; ports = ( "
+	  "\"7410-7420\" ); }",
 	  "66: this rule never applies: the one in line 63 matches all that it matches" },
-	{ v6_rule, "{ tunnel = \"tg1\"; class = \"plain\"; to = ( \"10.90.1.0/28\" ); proto = \"udp\"; ports = ( \"7410-7501\" ); }",
+	{ v6_rule,
+	  "{ tunnel = \"tg1\"; class = \"plain\"; to = ( \"10.90.1.0/28\" ); proto = \"udp\"; ports = ( "
+	  "\"7410-7501\" ); }",
 	  NULL },
-	{ v6_rule, "{ tunnel = \"tg1\"; class = \"plain\"; to = ( \"10.90.1.0/28\" ); mark = \"0x110/0xfff\"; }",
+	{ v6_rule,
+	  "{ tunnel = \"tg1\"; class = \"plain\"; to = ( \"10.90.1.0/28\" ); mark = \"0x110/0xfff\"; }",
 	  "66: this rule never applies: the one in line 65 matches all that it matches" },
-	{ v6_rule, "{ tunnel = \"tg1\"; class = \"plain\"; to = ( \"10.90.1.0/28\" ); mark = \"0x10/0xf0\"; }", NULL },
+	{ v6_rule,
+	  "{ tunnel = \"tg1\"; class = \"plain\"; to = ( \"10.90.1.0/28\" ); mark = \"0x10/0xf0\"; }", NULL },
 	{ "sni = \"vision.example\"", "sni = \"arm.robot.example\"",
 	  "69: this rule never applies: the one in line 68 matches all that it matches" },
 	{ "sni = \"vision.example\"", "sni = \"robot.example\"",
 	  "69: this rule never applies: the one in line 68 matches all that it matches" },
 	{ "sni = \"vision.example\"", "sni = \"notrobot.example\"", NULL },
-	{ "\"10.90.1.0/24\", ", "\"10.91.1.0/24\", ", "63: 10.91.1.0/24 is in no allowed_ips of tunnel 'tg0': its packets are lost" },
+	{ "\"10.90.1.0/24\", ", "\"10.91.1.0/24\", ",
+	  "63: 10.91.1.0/24 is in no allowed_ips of tunnel 'tg0': its packets are lost" },
 };
 
 TEST(policy, what_defeats_the_purpose_is_a_warning)
@@ -503,7 +526,8 @@ TEST(policy, what_defeats_the_purpose_is_a_warning)
 			found |= !strcmp(p->warnings[k], expected);
 		CU_ASSERT(found);
 		for (size_t k = 0; k < p->warning_count && !found; k++)
-			printf("%s\n  found    %s\n  expected %s\n", warnings[i].new, p->warnings[k], expected);
+			printf("%s\n  found    %s\n  expected %s\n", warnings[i].new, p->warnings[k],
+			       expected);
 		tg_policy_free(p);
 	}
 }
@@ -513,9 +537,11 @@ TEST(policy, a_gateway_is_warned_about_rules_for_local_processes)
 	struct tg_policy *p = expect_changed("role = \"edge\"", "role = \"gateway\"");
 
 	CU_ASSERT_EQUAL_FATAL(p->warning_count, 2);
-	CU_ASSERT_STRING_EQUAL(p->warnings[0], "t.conf:66: forwarded packets have neither uid nor cgroup: this rule matches "
+	CU_ASSERT_STRING_EQUAL(p->warnings[0],
+			       "t.conf:66: forwarded packets have neither uid nor cgroup: this rule matches "
 			       "only the gateway's own");
-	CU_ASSERT_STRING_EQUAL(p->warnings[1], "t.conf:67: forwarded packets have neither uid nor cgroup: this rule matches "
+	CU_ASSERT_STRING_EQUAL(p->warnings[1],
+			       "t.conf:67: forwarded packets have neither uid nor cgroup: this rule matches "
 			       "only the gateway's own");
 	tg_policy_free(p);
 }
@@ -531,8 +557,10 @@ static const struct {
 	size_t warnings;
 } shipped[] = {
 	{ "policies/surgical.conf", TG_PROFILE_SURGICAL, TG_DEFENCE_CONSTANT, 160, 500000, 65000000000, 1 },
-	{ "policies/collaborative.conf", TG_PROFILE_COLLABORATIVE, TG_DEFENCE_CONSTANT, 160, 2000000, 65000000000, 1 },
-	{ "policies/warehouse.conf", TG_PROFILE_WAREHOUSE, TG_DEFENCE_CONSTANT, 160, 5000000, 65000000000, 1 },
+	{ "policies/collaborative.conf", TG_PROFILE_COLLABORATIVE, TG_DEFENCE_CONSTANT, 160, 2000000,
+	  65000000000, 1 },
+	{ "policies/warehouse.conf", TG_PROFILE_WAREHOUSE, TG_DEFENCE_CONSTANT, 160, 5000000, 65000000000,
+	  1 },
 	{ "policies/lab.conf", TG_PROFILE_LAB, TG_DEFENCE_CONSTANT, 1280, 10000000, 0, 0 },
 	{ "policies/bulk.conf", TG_PROFILE_LAB, TG_DEFENCE_PAD, 1420, 0, 0, 0 },
 	{ "policies/gateway.conf", TG_PROFILE_WAREHOUSE, TG_DEFENCE_CONSTANT, 160, 5000000, 65000000000, 1 },
@@ -553,7 +581,8 @@ TEST(policy, shipped_policies_are_valid)
 		CU_ASSERT(class->period_ns <= tg_profile_budget_ns(p->profile));
 		CU_ASSERT_EQUAL(p->warning_count, shipped[i].warnings);
 		for (size_t k = 0; k < p->warning_count; k++)
-			CU_ASSERT_PTR_NOT_NULL(strstr(p->warnings[k], "IPv6 datagrams above 160 bytes do not fit"));
+			CU_ASSERT_PTR_NOT_NULL(
+				strstr(p->warnings[k], "IPv6 datagrams above 160 bytes do not fit"));
 		tg_policy_free(p);
 	}
 }

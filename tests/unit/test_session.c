@@ -11,12 +11,18 @@
 #define START (5 * S)
 
 static const struct tg_queue quantum = {
-	.period_ns = 5 * MS, .idle_ns = 100 * MS, .slots = 200, .budget_cells = 20, .limit_cells = 200,
-	.cell = 160, .overflow = TG_OVERFLOW_DROP,
+	.period_ns = 5 * MS,
+	.idle_ns = 100 * MS,
+	.slots = 200,
+	.budget_cells = 20,
+	.limit_cells = 200,
+	.cell = 160,
+	.overflow = TG_OVERFLOW_DROP,
 };
 
 /* One slot: a real cell goes if the queue holds one, as the kernel's priorities have it. */
-static enum tg_release slot(struct tg_session_state *s, const struct tg_queue *q, __u64 now, int *ret_extended)
+static enum tg_release slot(struct tg_session_state *s, const struct tg_queue *q, __u64 now,
+			    int *ret_extended)
 {
 	return tg_session_release(s, q, now, s->backlog > 0, ret_extended);
 }
@@ -40,7 +46,8 @@ TEST(session, nothing_goes_out_before_the_first_packet)
 	int extended = 7;
 
 	for (unsigned i = 0; i < 1000; i++)
-		CU_ASSERT_EQUAL(slot(&s, &quantum, START + i * quantum.period_ns, &extended), TG_RELEASE_IDLE);
+		CU_ASSERT_EQUAL(slot(&s, &quantum, START + i * quantum.period_ns, &extended),
+				TG_RELEASE_IDLE);
 	CU_ASSERT(s.sessions == 0 && s.ticks == 1000 && extended == 0);
 	CU_ASSERT_EQUAL(s.last_tick_ns, START + 999 * quantum.period_ns);
 }
@@ -82,7 +89,8 @@ TEST(session, the_wire_does_not_depend_on_the_payload)
 	wire("1000000000000000000000000000000000000000", 600, c);
 	CU_ASSERT(!memcmp(a, b, sizeof(a)));
 	CU_ASSERT(memchr(a, '.', sizeof(a)) == a + 400);
-	/* the last arrival of this one, in slot 160, is 39 slots before the end: silent for longer than `idle` */
+	/* the last arrival of this one, in slot 160, is 39 slots before the end: silent for longer than
+	 * `idle` */
 	CU_ASSERT(memchr(c, '.', sizeof(c)) == c + 200);
 }
 
@@ -110,7 +118,8 @@ TEST(session, lengths_are_multiples_of_the_quantum)
 
 TEST(session, silence_at_the_end_decides_about_an_extension)
 {
-	/* the end falls on slot 199: a packet `idle` before it does not extend, one a nanosecond later does */
+	/* the end falls on slot 199: a packet `idle` before it does not extend, one a nanosecond later does
+	 */
 	const __u64 end = START + 199 * quantum.period_ns;
 
 	for (int late = 0; late < 2; late++) {
@@ -182,7 +191,8 @@ TEST(session, drop_keeps_to_the_budget)
 	for (unsigned i = 0; i < 100; i++) {
 		int extended;
 
-		CU_ASSERT_EQUAL(slot(&s, &quantum, START + i * quantum.period_ns, &extended), TG_RELEASE_REAL);
+		CU_ASSERT_EQUAL(slot(&s, &quantum, START + i * quantum.period_ns, &extended),
+				TG_RELEASE_REAL);
 		CU_ASSERT_EQUAL(tg_session_admit(&s, &quantum, START + i * quantum.period_ns), TG_ADMIT_OK);
 		CU_ASSERT_EQUAL(tg_session_admit(&s, &quantum, START + i * quantum.period_ns), TG_ADMIT_DROP);
 	}
@@ -230,7 +240,8 @@ TEST(session, a_clock_that_stands_still_counts_slots_all_the_same)
 	for (unsigned i = 0; i < 199; i++)
 		CU_ASSERT_NOT_EQUAL(slot(&s, &quantum, START, &extended), TG_RELEASE_IDLE);
 	CU_ASSERT_EQUAL(s.left, 1);
-	/* no time has passed, so there was no silence: another quantum, never an end that the payload decides */
+	/* no time has passed, so there was no silence: another quantum, never an end that the payload decides
+	 */
 	slot(&s, &quantum, START, &extended);
 	CU_ASSERT(extended == 1 && s.left == 200);
 	/* it moves again: the session ends with this quantum */
@@ -277,7 +288,8 @@ TEST(session, a_packet_from_another_cpus_future_is_not_silence)
 	tg_session_admit(&s, &quantum, START);
 	for (unsigned i = 0; i < 199; i++)
 		slot(&s, &quantum, START + i * quantum.period_ns, &extended);
-	/* admitted on one CPU a microsecond after another CPU read the clock for the last slot, and sent with it */
+	/* admitted on one CPU a microsecond after another CPU read the clock for the last slot, and sent with
+	 * it */
 	tg_session_admit(&s, &quantum, START + 199 * quantum.period_ns + 1000);
 	slot(&s, &quantum, START + 199 * quantum.period_ns, &extended);
 	CU_ASSERT(extended == 1 && s.left == 200 && s.backlog == 0);

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Texts for iptables-restore and from iptables-save (iptables_script.c): pure
+ * functions, so that what is sent to the tools is tested without root.
+ */
+#ifndef AGENT_NET_IPTABLES_H
+#define AGENT_NET_IPTABLES_H
+
+#include "tensorguard/policy.h"
+
+#define IPTABLES_CHAIN "TENSORGUARD"
+#define IPTABLES_SAVE_CHAIN "TENSORGUARD_SAVE"
+
+enum { IPTABLES_MAX_RULES = 20000 };
+
+/* Whether a flow rule of the policy can match packets of this family. */
+bool iptables_wanted(const struct tg_policy *policy, int family);
+
+/*
+ * One transaction that turns the mangle table `saved` (what iptables-save
+ * prints, "" if it is empty) into what `policy` wants; NULL `policy` wants
+ * nothing. *ret_text is NULL when there is nothing to do, else the caller frees
+ * it. -E2BIG when the policy needs more than IPTABLES_MAX_RULES rules, -ENOMEM.
+ */
+int iptables_script(const struct tg_policy *policy, int family, const char *saved, char **ret_text);
+
+/* Whether `saved` is what iptables_script() leaves. The same errors. */
+int iptables_matches(const struct tg_policy *policy, int family, const char *saved, bool *ret_matches);
+
+#endif

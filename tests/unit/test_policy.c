@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "harness.h"
 #include "tensorguard/policy.h"
@@ -459,6 +460,46 @@ TEST(policy, each_bad_site_file_has_its_message)
 	}
 	closedir(dir);
 	CU_ASSERT(count >= 11);
+}
+
+/* ---- the manual ---- */
+
+/* The next literal block from *p on. */
+static char *take_example(char **p)
+{
+	static const char begin[] = ".Bd -literal -offset indent\n";
+	char *start = strstr(*p, begin), *end = start ? strstr(start, ".Ed\n") : NULL;
+
+	if (!end)
+		return NULL;
+	*end = '\0';
+	*p = end + 1;
+	return start + strlen(begin);
+}
+
+TEST(policy, the_examples_of_the_manual_are_valid)
+{
+	char *page = read_text("docs/man/tensorguard-policy.5"), *p = page, *policy_text, *site_text;
+	char policy_path[] = "/tmp/tg-policy-XXXXXX", site_path[] = "/tmp/tg-site-XXXXXX";
+	int policy_fd = mkstemp(policy_path), site_fd = mkstemp(site_path);
+	struct tg_policy *policy;
+
+	CU_ASSERT_FATAL(page && policy_fd >= 0 && site_fd >= 0);
+	policy_text = take_example(&p);
+	CU_ASSERT_PTR_NOT_NULL_FATAL(policy_text);
+	site_text = take_example(&p);
+	CU_ASSERT_PTR_NOT_NULL_FATAL(site_text);
+	CU_ASSERT_EQUAL(write(policy_fd, policy_text, strlen(policy_text)), (ssize_t)strlen(policy_text));
+	CU_ASSERT_EQUAL(write(site_fd, site_text, strlen(site_text)), (ssize_t)strlen(site_text));
+	policy = expect_loaded(policy_path, site_path);
+	CU_ASSERT_EQUAL(policy->warning_count, 0);
+	CU_ASSERT_STRING_EQUAL(policy->tunnels[0].key_file, "/etc/tensorguard/robot7.key");
+	tg_policy_free(policy);
+	close(policy_fd);
+	close(site_fd);
+	unlink(policy_path);
+	unlink(site_path);
+	free(page);
 }
 
 /* ---- warnings ---- */

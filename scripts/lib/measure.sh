@@ -16,8 +16,9 @@ wire_start()
 
 	shift 2
 	rm -f "$dir/wire.ready"
-	"$TOOLS/tg-wire" --netns "$(measure_netns "$name" wan)" --interface robot --a 192.0.2.2 --a 2001:db8:54::2 \
-		--port 51820 --csv "$dir/wire.csv" --ready "$dir/wire.ready" "$@" \
+	"$TOOLS/tg-wire" --netns "$(measure_netns "$name" wan)" --interface robot \
+		--a 192.0.2.2 --a 2001:db8:54::2 --port 51820 \
+		--csv "$dir/wire.csv" --ready "$dir/wire.ready" "$@" \
 		> "$dir/wire.json" 2> "$dir/wire.err" &
 	echo $! > "$dir/wire.pid"
 	wait_for 5 test -e "$dir/wire.ready" || wire_failed "$dir"
@@ -45,7 +46,8 @@ wire_packets()
 		jq '.[0].stats64 | .rx.packets + .tx.packets'
 }
 
-# wire_wait_silent NAME SECONDS: until nothing has crossed the link for 1.5 s; fails if that does not come in time.
+# wire_wait_silent NAME SECONDS: until nothing has crossed the link for 1.5 s; fails if that does not
+# come in time.
 wire_wait_silent()
 {
 	local name=$1 deadline=$((SECONDS + $2)) before now quiet=0
@@ -64,13 +66,15 @@ wire_wait_silent()
 	done
 }
 
-# replay NAME DIR TRACE [OPTION...]: the robot connects to the controller in the plant; options are tg-replay's.
+# replay NAME DIR TRACE [OPTION...]: the robot connects to the controller in the plant; options are
+# tg-replay's.
 replay()
 {
 	local name=$1 dir=$2 trace=$3
 
 	shift 3
 	"$TOOLS/tg-replay" --address 10.90.0.10 --port 10000 --listen controller \
-		--client-netns "$(measure_netns "$name" robot)" --server-netns "$(measure_netns "$name" plant)" \
+		--client-netns "$(measure_netns "$name" robot)" \
+		--server-netns "$(measure_netns "$name" plant)" \
 		--rt --delays "$dir/delays.csv" "$@" "$trace" > "$dir/app.json" 2> "$dir/app.err"
 }

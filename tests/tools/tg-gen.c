@@ -233,7 +233,8 @@ static void usage(FILE *f)
 	      "  --duration S    seconds, 3 to 3600 (default: as the action takes, 20 to 61)\n"
 	      "  --seed N        the same seed gives the same session (default 1)\n"
 	      "  --output FILE   default: standard output\n"
-	      "  --help\n", f);
+	      "  --help\n",
+	      f);
 }
 
 static int parse_action(struct options *o, const char *name, struct tg_error *e)
@@ -252,20 +253,30 @@ static int parse_options(struct options *o, int argc, char **argv, struct tg_err
 {
 	static const struct option options[] = {
 		{ "action", required_argument, NULL, 'a' }, { "duration", required_argument, NULL, 'd' },
-		{ "seed", required_argument, NULL, 's' }, { "output", required_argument, NULL, 'o' },
-		{ "help", no_argument, NULL, 'h' }, { 0 },
+		{ "seed", required_argument, NULL, 's' },   { "output", required_argument, NULL, 'o' },
+		{ "help", no_argument, NULL, 'h' },         { 0 },
 	};
 	int c, ret = 0;
 
 	opterr = 0;
 	while (!ret && (c = getopt_long(argc, argv, "", options, NULL)) != -1) {
 		switch (c) {
-		case 'a': ret = parse_action(o, optarg, e); break;
-		case 'd': ret = tool_parse_real(optarg, "--duration", 3, 3600, &o->seconds, e); break;
-		case 's': ret = tool_parse_whole(optarg, "--seed", 0, UINT64_MAX, &o->seed, e); break;
-		case 'o': o->output = optarg; break;
-		case 'h': return 1;
-		default: return tg_error(e, -EINVAL, "bad option '%s'; see --help", argv[optind - 1]);
+		case 'a':
+			ret = parse_action(o, optarg, e);
+			break;
+		case 'd':
+			ret = tool_parse_real(optarg, "--duration", 3, 3600, &o->seconds, e);
+			break;
+		case 's':
+			ret = tool_parse_whole(optarg, "--seed", 0, UINT64_MAX, &o->seed, e);
+			break;
+		case 'o':
+			o->output = optarg;
+			break;
+		case 'h':
+			return 1;
+		default:
+			return tg_error(e, -EINVAL, "bad option '%s'; see --help", argv[optind - 1]);
 		}
 	}
 	if (!ret && optind != argc)

@@ -127,7 +127,8 @@ static int sleep_until(struct side *side, int64_t due_ns)
 
 static int open_socket(struct side *side, int *ret_fd)
 {
-	int one = 1, fd = socket(side->replay->address.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	int one = 1,
+	    fd = socket(side->replay->address.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 
 	if (fd < 0)
 		return tg_error(&side->error, -errno, "socket: %s", strerror(errno));
@@ -276,7 +277,8 @@ static int play_messages(struct side *side, int fd, const struct session *s, int
 		const struct message *m = &r->messages[i];
 
 		if (m->direction == side->sends) {
-			/* counted from when it was due, not from when it woke up, so that lateness does not add up */
+			/* counted from when it was due, not from when it woke up, so that lateness does not
+			 * add up */
 			from_ns += m->think_ns;
 			ret = sleep_until(side, from_ns);
 			if (!ret)
@@ -286,9 +288,10 @@ static int play_messages(struct side *side, int fd, const struct session *s, int
 			from_ns = m->received_ns;
 		}
 		if (ret)
-			return tg_error_prefix(&side->error, ret, "%s, message %zu (%s %s, %u bytes)", s->path,
-					       i - s->first, m->direction == side->sends ? "to" : "from",
-					       m->direction == TRACE_TO_ROBOT ? "robot" : "controller", m->bytes);
+			return tg_error_prefix(
+				&side->error, ret, "%s, message %zu (%s %s, %u bytes)", s->path, i - s->first,
+				m->direction == side->sends ? "to" : "from",
+				m->direction == TRACE_TO_ROBOT ? "robot" : "controller", m->bytes);
 	}
 	return 0;
 }
@@ -338,7 +341,8 @@ static int wait_listening(struct side *side)
 
 	while (sem_clockwait(&side->replay->listening, CLOCK_MONOTONIC, &deadline)) {
 		if (errno != EINTR)
-			return tg_error(&side->error, -errno, "waiting for the listener: %s", strerror(errno));
+			return tg_error(&side->error, -errno, "waiting for the listener: %s",
+					strerror(errno));
 	}
 	return check_going(side);
 }
@@ -350,7 +354,8 @@ static int play_all(struct side *side, int listener)
 
 	for (size_t i = 0; i < r->session_count; i++) {
 		if (i && !side->listens) {
-			ret = sleep_until(side, tool_now_ns(CLOCK_MONOTONIC) + (int64_t)(r->gap_s * TOOL_NS_PER_S));
+			ret = sleep_until(side,
+					  tool_now_ns(CLOCK_MONOTONIC) + (int64_t)(r->gap_s * TOOL_NS_PER_S));
 			if (ret)
 				return ret;
 		}
@@ -522,9 +527,9 @@ static json_t *delay_object(const struct replay *r, int direction)
 			delays[count++] = m->received_ns - m->sent_ns;
 	}
 	quantile_sort(delays, count);
-	o = json_pack("{s:I, s:o, s:o, s:o, s:o}", "messages", (json_int_t)count,
-		      "p50", milliseconds(delays, count, 50), "p90", milliseconds(delays, count, 90),
-		      "p99", milliseconds(delays, count, 99), "max", milliseconds(delays, count, 100));
+	o = json_pack("{s:I, s:o, s:o, s:o, s:o}", "messages", (json_int_t)count, "p50",
+		      milliseconds(delays, count, 50), "p90", milliseconds(delays, count, 90), "p99",
+		      milliseconds(delays, count, 99), "max", milliseconds(delays, count, 100));
 	free(delays);
 	return o;
 }
@@ -540,10 +545,10 @@ static json_t *session_object(const struct replay *r, const struct session *s)
 		bytes += r->messages[i].bytes;
 	}
 	return json_pack("{s:s, s:I, s:I, s:I, s:f, s:f, s:b}", "trace", s->path, "messages", messages,
-			 "bytes", bytes, "start_us", (json_int_t)s->started_real_us,
-			 "duration_s", (double)(s->ended_ns - s->started_ns) / TOOL_NS_PER_S,
-			 "trace_s", (double)s->trace_ns / TOOL_NS_PER_S,
-			 "ok", messages == (json_int_t)s->count && s->ended_ns > 0);
+			 "bytes", bytes, "start_us", (json_int_t)s->started_real_us, "duration_s",
+			 (double)(s->ended_ns - s->started_ns) / TOOL_NS_PER_S, "trace_s",
+			 (double)s->trace_ns / TOOL_NS_PER_S, "ok",
+			 messages == (json_int_t)s->count && s->ended_ns > 0);
 }
 
 static json_t *result_object(const struct replay *r, bool ok, bool rt)
@@ -562,8 +567,8 @@ static json_t *result_object(const struct replay *r, bool ok, bool rt)
 	}
 	json_object_set_new(delay, "to_robot", delay_object(r, TRACE_TO_ROBOT));
 	json_object_set_new(delay, "to_controller", delay_object(r, TRACE_TO_CONTROLLER));
-	return json_pack("{s:b, s:I, s:I, s:f, s:b, s:o, s:o}", "ok", ok, "messages", messages, "bytes", bytes,
-			 "duration_s", duration_s, "rt", rt, "delay_ms", delay, "sessions", sessions);
+	return json_pack("{s:b, s:I, s:I, s:f, s:b, s:o, s:o}", "ok", ok, "messages", messages, "bytes",
+			 bytes, "duration_s", duration_s, "rt", rt, "delay_ms", delay, "sessions", sessions);
 }
 
 static int write_delays(const struct replay *r, struct tg_error *e)
@@ -578,7 +583,8 @@ static int write_delays(const struct replay *r, struct tg_error *e)
 		const struct message *m = &r->messages[i];
 
 		if (m->received_ns)
-			fprintf(f, "%zu,%d,%u,%lld,%lld\n", i, m->direction, m->bytes, (long long)m->sent_ns / 1000,
+			fprintf(f, "%zu,%d,%u,%lld,%lld\n", i, m->direction, m->bytes,
+				(long long)m->sent_ns / 1000,
 				(long long)(m->received_ns - m->sent_ns) / 1000);
 	}
 	if (fflush(f) || ferror(f))
@@ -590,8 +596,12 @@ static int write_delays(const struct replay *r, struct tg_error *e)
 static int replay_run(struct replay *r, struct tg_error *e)
 {
 	struct side side[2] = {
-		{ .replay = r, .listens = true, .sends = r->robot_listens ? TRACE_TO_CONTROLLER : TRACE_TO_ROBOT },
-		{ .replay = r, .listens = false, .sends = r->robot_listens ? TRACE_TO_ROBOT : TRACE_TO_CONTROLLER },
+		{ .replay = r,
+		  .listens = true,
+		  .sends = r->robot_listens ? TRACE_TO_CONTROLLER : TRACE_TO_ROBOT },
+		{ .replay = r,
+		  .listens = false,
+		  .sends = r->robot_listens ? TRACE_TO_ROBOT : TRACE_TO_CONTROLLER },
 	};
 	struct tg_error late = { "" };
 	int ret = 0, err;
@@ -622,11 +632,13 @@ static void usage(FILE *f)
 {
 	fputs("Usage: " PROGRAM " --address A --port P [OPTIONS] TRACE.csv...\n"
 	      "Plays traces (" TRACE_HEADER ";\n"
-	      "direction 1 = controller to robot) as TCP connections, both ends, and prints what happened as JSON.\n\n"
+	      "direction 1 = controller to robot) as TCP connections, both ends, and prints what happened as "
+	      "JSON.\n\n"
 	      "  --address A          IPv4 or IPv6 address of the listening side\n"
 	      "  --port P             its TCP port\n"
 	      "  --listen SIDE        robot (default) or controller: which side listens; the other connects\n"
-	      "  --client-netns PATH  network namespace of the connecting side (default: where it was started)\n"
+	      "  --client-netns PATH  network namespace of the connecting side (default: where it was "
+	      "started)\n"
 	      "  --server-netns PATH  network namespace of the listening side\n"
 	      "  --gap S              seconds between sessions (default 1)\n"
 	      "  --seconds S          play only what the trace sends in its first S seconds\n"
@@ -635,7 +647,8 @@ static void usage(FILE *f)
 	      "  --rt                 real-time priority, if permitted\n"
 	      "  --delays FILE        write index,direction,bytes,sent_us,delay_us of each message\n"
 	      "  --help\n\n"
-	      "Exit status: 0 every message arrived unchanged, 1 not so, 2 the call was wrong.\n", f);
+	      "Exit status: 0 every message arrived unchanged, 1 not so, 2 the call was wrong.\n",
+	      f);
 }
 
 static int parse_address(struct replay *r, const char *text, struct tg_error *e)
@@ -668,12 +681,19 @@ static int parse_listen(struct replay *r, const char *text, struct tg_error *e)
 static int parse_options(struct replay *r, int argc, char **argv, struct tg_error *e)
 {
 	static const struct option options[] = {
-		{ "address", required_argument, NULL, 'a' }, { "port", required_argument, NULL, 'p' },
-		{ "listen", required_argument, NULL, 'l' }, { "client-netns", required_argument, NULL, 'c' },
-		{ "server-netns", required_argument, NULL, 's' }, { "gap", required_argument, NULL, 'g' },
-		{ "seconds", required_argument, NULL, 'n' }, { "timeout", required_argument, NULL, 't' },
-		{ "seed", required_argument, NULL, 'S' }, { "rt", no_argument, NULL, 'r' },
-		{ "delays", required_argument, NULL, 'd' }, { "help", no_argument, NULL, 'h' }, { 0 },
+		{ "address", required_argument, NULL, 'a' },
+		{ "port", required_argument, NULL, 'p' },
+		{ "listen", required_argument, NULL, 'l' },
+		{ "client-netns", required_argument, NULL, 'c' },
+		{ "server-netns", required_argument, NULL, 's' },
+		{ "gap", required_argument, NULL, 'g' },
+		{ "seconds", required_argument, NULL, 'n' },
+		{ "timeout", required_argument, NULL, 't' },
+		{ "seed", required_argument, NULL, 'S' },
+		{ "rt", no_argument, NULL, 'r' },
+		{ "delays", required_argument, NULL, 'd' },
+		{ "help", no_argument, NULL, 'h' },
+		{ 0 },
 	};
 	uint64_t port = 0;
 	int c, ret = 0;
@@ -681,19 +701,43 @@ static int parse_options(struct replay *r, int argc, char **argv, struct tg_erro
 	opterr = 0;
 	while (!ret && (c = getopt_long(argc, argv, "", options, NULL)) != -1) {
 		switch (c) {
-		case 'a': ret = parse_address(r, optarg, e); break;
-		case 'p': ret = tool_parse_whole(optarg, "--port", 1, 65535, &port, e); break;
-		case 'l': ret = parse_listen(r, optarg, e); break;
-		case 'c': r->client_netns = optarg; break;
-		case 's': r->server_netns = optarg; break;
-		case 'g': ret = tool_parse_real(optarg, "--gap", 0, 3600, &r->gap_s, e); break;
-		case 'n': ret = tool_parse_real(optarg, "--seconds", 0.1, 86400, &r->max_s, e); break;
-		case 't': ret = tool_parse_real(optarg, "--timeout", 0.1, 86400, &r->timeout_s, e); break;
-		case 'S': ret = tool_parse_whole(optarg, "--seed", 0, UINT64_MAX, &r->seed, e); break;
-		case 'r': r->want_rt = true; break;
-		case 'd': r->delays_path = optarg; break;
-		case 'h': return 1;
-		default: return tg_error(e, -EINVAL, "bad option '%s'; see --help", argv[optind - 1]);
+		case 'a':
+			ret = parse_address(r, optarg, e);
+			break;
+		case 'p':
+			ret = tool_parse_whole(optarg, "--port", 1, 65535, &port, e);
+			break;
+		case 'l':
+			ret = parse_listen(r, optarg, e);
+			break;
+		case 'c':
+			r->client_netns = optarg;
+			break;
+		case 's':
+			r->server_netns = optarg;
+			break;
+		case 'g':
+			ret = tool_parse_real(optarg, "--gap", 0, 3600, &r->gap_s, e);
+			break;
+		case 'n':
+			ret = tool_parse_real(optarg, "--seconds", 0.1, 86400, &r->max_s, e);
+			break;
+		case 't':
+			ret = tool_parse_real(optarg, "--timeout", 0.1, 86400, &r->timeout_s, e);
+			break;
+		case 'S':
+			ret = tool_parse_whole(optarg, "--seed", 0, UINT64_MAX, &r->seed, e);
+			break;
+		case 'r':
+			r->want_rt = true;
+			break;
+		case 'd':
+			r->delays_path = optarg;
+			break;
+		case 'h':
+			return 1;
+		default:
+			return tg_error(e, -EINVAL, "bad option '%s'; see --help", argv[optind - 1]);
 		}
 	}
 	if (!ret && (!r->address_len || !port || optind == argc))

@@ -75,13 +75,16 @@ static void dump_headers(struct capture *c, const struct wire_headers *h, enum w
 	}
 	fprintf(c->headers, "%lld,%d,%d,%s,%s,%d,%u,%u,%u,%u,%u,%d,%d,%u,%u,%u,%u,%u,%u,%u,%u,%u,%u\n",
 		(long long)(time_ns - c->start_ns) / 1000, direction, kind, src, dst,
-		h->family == AF_INET ? 4 : h->family == AF_INET6 ? 6 : 0, h->ip_bytes, h->header_bytes, h->dscp,
-		h->ecn, h->ttl, h->df, h->mf, h->fragment_offset, h->id, h->flow_label, h->protocol, h->sport,
-		h->dport, h->udp_bytes, h->udp_checksum, h->message[0], h->receiver);
+		h->family == AF_INET    ? 4
+		: h->family == AF_INET6 ? 6
+					: 0,
+		h->ip_bytes, h->header_bytes, h->dscp, h->ecn, h->ttl, h->df, h->mf, h->fragment_offset,
+		h->id, h->flow_label, h->protocol, h->sport, h->dport, h->udp_bytes, h->udp_checksum,
+		h->message[0], h->receiver);
 }
 
-static int take_packet(struct capture *c, uint16_t ether_type, const uint8_t *packet, size_t size, int64_t time_ns,
-		       struct tg_error *e)
+static int take_packet(struct capture *c, uint16_t ether_type, const uint8_t *packet, size_t size,
+		       int64_t time_ns, struct tg_error *e)
 {
 	struct wire_record record = { .time_ns = time_ns };
 	struct wire_headers h;
@@ -195,8 +198,10 @@ static int open_headers(struct capture *c, struct tg_error *e)
 	c->headers = fopen(c->o->headers, "we");
 	if (!c->headers)
 		return tg_error(e, -errno, "cannot create %s: %s", c->o->headers, strerror(errno));
-	fputs("time_us,direction,kind,src,dst,family,ip_bytes,header_bytes,dscp,ecn,ttl,df,mf,fragment_offset,id,"
-	      "flow_label,protocol,sport,dport,udp_bytes,udp_checksum,type,receiver\n", c->headers);
+	fputs("time_us,direction,kind,src,dst,family,ip_bytes,header_bytes,dscp,ecn,ttl,df,mf,fragment_"
+	      "offset,id,"
+	      "flow_label,protocol,sport,dport,udp_bytes,udp_checksum,type,receiver\n",
+	      c->headers);
 	return 0;
 }
 
@@ -207,9 +212,12 @@ static void prepare_batch(struct batch *b)
 	for (int i = 0; i < BATCH; i++) {
 		b->vectors[i] = (struct iovec){ b->packets[i], SNAP };
 		b->messages[i].msg_hdr = (struct msghdr){
-			.msg_name = &b->from[i], .msg_namelen = sizeof(b->from[i]),
-			.msg_iov = &b->vectors[i], .msg_iovlen = 1,
-			.msg_control = b->control[i], .msg_controllen = CONTROL_BYTES,
+			.msg_name = &b->from[i],
+			.msg_namelen = sizeof(b->from[i]),
+			.msg_iov = &b->vectors[i],
+			.msg_iovlen = 1,
+			.msg_control = b->control[i],
+			.msg_controllen = CONTROL_BYTES,
 		};
 	}
 }
@@ -260,7 +268,8 @@ static int record_packets(struct capture *c, struct tg_error *e)
 		if (poll(fds, 2, left_ms) < 0 && errno != EINTR) {
 			ret = tg_error(e, -errno, "poll: %s", strerror(errno));
 		} else if (fds[0].revents & POLLERR) {
-			/* the link went away or down; reading the error clears it, what follows may still count */
+			/* the link went away or down; reading the error clears it, what follows may still
+			 * count */
 			int err = 0;
 			socklen_t len = sizeof(err);
 
@@ -414,21 +423,26 @@ static void usage(FILE *f)
 	fputs("Usage: " PROGRAM " --interface IF --a ADDR [OPTIONS]\n"
 	      "       " PROGRAM " --read FILE.csv [--period US]\n"
 	      "       " PROGRAM " --compare A.csv B.csv --period US\n"
-	      "Records what an eavesdropper on a link sees of a WireGuard tunnel, and prints a summary as JSON.\n\n"
+	      "Records what an eavesdropper on a link sees of a WireGuard tunnel, and prints a summary as "
+	      "JSON.\n\n"
 	      "  --interface IF       the link\n"
 	      "  --netns PATH         network namespace that it is in (default: where it was started)\n"
 	      "  --a ADDR             outer address of the edge (from it is up); may be given several times\n"
-	      "  --port P             UDP port of a tunnel; may be given several times (default: any with WireGuard in)\n"
+	      "  --port P             UDP port of a tunnel; may be given several times (default: any with "
+	      "WireGuard in)\n"
 	      "  --duration S         end after S seconds (default: at SIGINT or SIGTERM)\n"
 	      "  --period US          fit a grid of this period and report the error\n"
 	      "  --csv FILE           write " WIRE_CSV_HEADER " of the data packets\n"
-	      "  --csv-all FILE       write " WIRE_CSV_ALL_HEADER " of all packets of the tunnel; kind 0 = data,\n"
+	      "  --csv-all FILE       write " WIRE_CSV_ALL_HEADER
+	      " of all packets of the tunnel; kind 0 = data,\n"
 	      "                       1 = handshake, 2 = keepalive, 3 = other\n"
-	      "  --dump-headers FILE  write every field of every packet's outer headers; kind also 4 = ARP or\n"
+	      "  --dump-headers FILE  write every field of every packet's outer headers; kind also 4 = ARP "
+	      "or\n"
 	      "                       neighbour discovery, 5 = later fragment, 6 = outside the tunnel\n"
 	      "  --ready FILE         create FILE when recording has begun\n"
 	      "  --help\n\n"
-	      "Exit status: 0 success (--compare: equal), 1 failed, packets lost or not equal, 2 the call was wrong.\n",
+	      "Exit status: 0 success (--compare: equal), 1 failed, packets lost or not equal, 2 the call "
+	      "was wrong.\n",
 	      f);
 }
 
@@ -474,34 +488,69 @@ static int check_options(const struct options *o, int argc, struct tg_error *e)
 static int parse_options(struct options *o, int argc, char **argv, struct tg_error *e)
 {
 	static const struct option options[] = {
-		{ "interface", required_argument, NULL, 'i' }, { "netns", required_argument, NULL, 'n' },
-		{ "a", required_argument, NULL, 'a' }, { "port", required_argument, NULL, 'p' },
-		{ "duration", required_argument, NULL, 'd' }, { "period", required_argument, NULL, 'P' },
-		{ "csv", required_argument, NULL, 'c' }, { "csv-all", required_argument, NULL, 'C' },
-		{ "dump-headers", required_argument, NULL, 'H' }, { "ready", required_argument, NULL, 'R' },
-		{ "read", required_argument, NULL, 'r' }, { "compare", required_argument, NULL, 'x' },
-		{ "summary", no_argument, NULL, 's' }, { "help", no_argument, NULL, 'h' }, { 0 },
+		{ "interface", required_argument, NULL, 'i' },
+		{ "netns", required_argument, NULL, 'n' },
+		{ "a", required_argument, NULL, 'a' },
+		{ "port", required_argument, NULL, 'p' },
+		{ "duration", required_argument, NULL, 'd' },
+		{ "period", required_argument, NULL, 'P' },
+		{ "csv", required_argument, NULL, 'c' },
+		{ "csv-all", required_argument, NULL, 'C' },
+		{ "dump-headers", required_argument, NULL, 'H' },
+		{ "ready", required_argument, NULL, 'R' },
+		{ "read", required_argument, NULL, 'r' },
+		{ "compare", required_argument, NULL, 'x' },
+		{ "summary", no_argument, NULL, 's' },
+		{ "help", no_argument, NULL, 'h' },
+		{ 0 },
 	};
 	int c, ret = 0;
 
 	opterr = 0;
 	while (!ret && (c = getopt_long(argc, argv, "", options, NULL)) != -1) {
 		switch (c) {
-		case 'i': o->interface = optarg; break;
-		case 'n': o->netns = optarg; break;
-		case 'a': ret = add_address(&o->filter, optarg, e); break;
-		case 'p': ret = add_port(&o->filter, optarg, e); break;
-		case 'd': ret = tool_parse_real(optarg, "--duration", 0.01, 86400, &o->duration_s, e); break;
-		case 'P': ret = tool_parse_real(optarg, "--period", 1, 1e6, &o->period_us, e); break;
-		case 'c': o->csv = optarg; break;
-		case 'C': o->csv_all = optarg; break;
-		case 'H': o->headers = optarg; break;
-		case 'R': o->ready = optarg; break;
-		case 'r': o->read = optarg; break;
-		case 'x': o->compare[0] = optarg; break;
-		case 's': break;
-		case 'h': return 1;
-		default: return tg_error(e, -EINVAL, "bad option '%s'; see --help", argv[optind - 1]);
+		case 'i':
+			o->interface = optarg;
+			break;
+		case 'n':
+			o->netns = optarg;
+			break;
+		case 'a':
+			ret = add_address(&o->filter, optarg, e);
+			break;
+		case 'p':
+			ret = add_port(&o->filter, optarg, e);
+			break;
+		case 'd':
+			ret = tool_parse_real(optarg, "--duration", 0.01, 86400, &o->duration_s, e);
+			break;
+		case 'P':
+			ret = tool_parse_real(optarg, "--period", 1, 1e6, &o->period_us, e);
+			break;
+		case 'c':
+			o->csv = optarg;
+			break;
+		case 'C':
+			o->csv_all = optarg;
+			break;
+		case 'H':
+			o->headers = optarg;
+			break;
+		case 'R':
+			o->ready = optarg;
+			break;
+		case 'r':
+			o->read = optarg;
+			break;
+		case 'x':
+			o->compare[0] = optarg;
+			break;
+		case 's':
+			break;
+		case 'h':
+			return 1;
+		default:
+			return tg_error(e, -EINVAL, "bad option '%s'; see --help", argv[optind - 1]);
 		}
 	}
 	if (!ret)

@@ -26,8 +26,10 @@ TEST(trace, rows_and_messages)
 {
 	struct trace trace = { 0 };
 
-	CU_ASSERT_EQUAL_FATAL(load_text(&trace, TRACE_HEADER "\n0,1,60,0\n642,1,108,56\r\n955,-1,52,0\n400579,-1,81,29\n",
-					NULL), 0);
+	CU_ASSERT_EQUAL_FATAL(
+		load_text(&trace, TRACE_HEADER "\n0,1,60,0\n642,1,108,56\r\n955,-1,52,0\n400579,-1,81,29\n",
+			  NULL),
+		0);
 	CU_ASSERT_EQUAL_FATAL(trace.count, 4);
 	CU_ASSERT_EQUAL(trace.rows[1].payload_bytes, 56);
 	CU_ASSERT_EQUAL(trace.rows[3].direction, TRACE_TO_CONTROLLER);
@@ -56,8 +58,8 @@ TEST(trace, sorting_keeps_the_order_of_equal_times)
 TEST(trace, bad_rows_are_refused_with_their_line)
 {
 	static const char *const bad[] = {
-		"0,1,60\n", "0,2,60,0\n", "0,1,60,65536\n", "0,1,-1,0\n", "-1,1,60,0\n", "0,1,60,0,0\n", "0,1,60,a\n",
-		"0x1,1,60,0\n", "0,+1,60,0\n",
+		"0,1,60\n",     "0,2,60,0\n", "0,1,60,65536\n", "0,1,-1,0\n",  "-1,1,60,0\n",
+		"0,1,60,0,0\n", "0,1,60,a\n", "0x1,1,60,0\n",   "0,+1,60,0\n",
 	};
 
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
@@ -92,7 +94,8 @@ TEST(trace, message_content_depends_on_number_and_seed)
 
 TEST(trace, numbers_of_the_command_line_are_strict)
 {
-	static const char *const bad[] = { "", "-1", "+1", " 1", "1 ", "1e3", "0x10", "nan", "inf", ".", "1.2.3", "101" };
+	static const char *const bad[] = { "",     "-1",  "+1",  " 1", "1 ",    "1e3",
+					   "0x10", "nan", "inf", ".",  "1.2.3", "101" };
 	uint64_t whole;
 	double real;
 

@@ -123,11 +123,16 @@ TEST(wire_packet, reads_every_ipv6_field)
 
 TEST(wire_packet, sorts_messages_by_type_and_length)
 {
-	static const struct { uint8_t type; unsigned payload; int kind; } cases[] = {
+	static const struct {
+		uint8_t type;
+		unsigned payload;
+		int kind;
+	} cases[] = {
 		{ 1, 148, WIRE_HANDSHAKE }, { 2, 92, WIRE_HANDSHAKE }, { 3, 64, WIRE_HANDSHAKE },
-		{ 4, 32, WIRE_KEEPALIVE }, { 4, 33, WIRE_DATA }, { 4, 112, WIRE_DATA },
-		{ 1, 147, WIRE_OTHER }, { 2, 148, WIRE_OTHER }, { 3, 92, WIRE_OTHER },
-		{ 4, 31, WIRE_OTHER }, { 5, 112, WIRE_OTHER }, { 0, 112, WIRE_OTHER }, { 4, 4, WIRE_OTHER },
+		{ 4, 32, WIRE_KEEPALIVE },  { 4, 33, WIRE_DATA },      { 4, 112, WIRE_DATA },
+		{ 1, 147, WIRE_OTHER },     { 2, 148, WIRE_OTHER },    { 3, 92, WIRE_OTHER },
+		{ 4, 31, WIRE_OTHER },      { 5, 112, WIRE_OTHER },    { 0, 112, WIRE_OTHER },
+		{ 4, 4, WIRE_OTHER },
 	};
 	struct wire_filter with_port = filter("192.0.2.2", PORT), any_port = filter("192.0.2.2", 0);
 
@@ -166,9 +171,13 @@ TEST(wire_packet, what_is_not_the_tunnel_is_clear)
 
 TEST(wire_packet, icmp6_of_the_link_only)
 {
-	static const struct { uint8_t type; int kind; } cases[] = {
-		{ 133, WIRE_LINK }, { 134, WIRE_LINK }, { 135, WIRE_LINK }, { 136, WIRE_LINK }, { 143, WIRE_LINK },
-		{ 1, WIRE_CLEAR }, { 128, WIRE_CLEAR }, { 129, WIRE_CLEAR }, { 137, WIRE_CLEAR },
+	static const struct {
+		uint8_t type;
+		int kind;
+	} cases[] = {
+		{ 133, WIRE_LINK },  { 134, WIRE_LINK },  { 135, WIRE_LINK },
+		{ 136, WIRE_LINK },  { 143, WIRE_LINK },  { 1, WIRE_CLEAR },
+		{ 128, WIRE_CLEAR }, { 129, WIRE_CLEAR }, { 137, WIRE_CLEAR },
 	};
 	struct wire_filter f = filter("2001:db8::2", PORT);
 
@@ -224,7 +233,8 @@ TEST(wire_packet, packets_cut_short_are_refused)
 
 TEST(wire_packet, direction_is_seen_from_the_edge)
 {
-	struct wire_filter up = filter("192.0.2.2", 0), down = filter("192.0.2.1", 0), none = filter("192.0.2.3", 0);
+	struct wire_filter up = filter("192.0.2.2", 0), down = filter("192.0.2.1", 0),
+			   none = filter("192.0.2.3", 0);
 	struct wire_filter v6 = filter("2001:db8::2", 0);
 	struct frame four = ipv4_udp(4, 112), six = ipv6_udp(4, 112, IPPROTO_UDP, 0);
 	struct wire_headers h;

@@ -79,7 +79,8 @@ TEST(wire_stats, summary_counts_data_packets_only)
 	CU_ASSERT_EQUAL(number(o, "down", "other", NULL), 1);
 	CU_ASSERT_DOUBLE_EQUAL(number(o, "up", "gaps_ms", "p50"), 100, 1e-9);
 	CU_ASSERT_DOUBLE_EQUAL(number(o, "up", "gaps_ms", "max"), 200, 1e-9);
-	CU_ASSERT_TRUE(json_is_null(json_object_get(json_object_get(json_object_get(o, "down"), "gaps_ms"), "p50")));
+	CU_ASSERT_TRUE(
+		json_is_null(json_object_get(json_object_get(json_object_get(o, "down"), "gaps_ms"), "p50")));
 	CU_ASSERT_DOUBLE_EQUAL(number(o, "session_s", NULL, NULL), 0.3, 1e-9);
 	CU_ASSERT_DOUBLE_EQUAL(number(o, "kbit_s", NULL, NULL), 704 * 8 / 0.3 / 1000, 1e-6);
 	sizes = json_object_get(json_object_get(o, "up"), "sizes");

@@ -9,7 +9,8 @@
 /* shorter messages have no room for their number and are pattern only */
 enum { MESSAGE_NUMBERED = 8 };
 
-/* Fills the message with number `number` (big endian in front) and a pattern that `seed` and the number decide. */
+/* Fills the message with number `number` (big endian in front) and a pattern that `seed` and the number
+ * decide. */
 void message_fill(uint8_t *buf, size_t size, uint64_t seed, uint64_t number);
 
 #endif

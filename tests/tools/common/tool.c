@@ -36,9 +36,12 @@ int tool_parse_real(const char *text, const char *what, double min, double max, 
 
 	errno = 0;
 	value = strtod(text, &end);
-	/* strtod also takes signs, blanks, hexadecimals, "nan" and "inf": only digits and a point are meant here */
-	if (text[strspn(text, "0123456789.")] || end == text || *end || errno || !(value >= min && value <= max))
-		return tg_error(e, -EINVAL, "%s: '%.40s', expected a number from %g to %g", what, text, min, max);
+	/* strtod also takes signs, blanks, hexadecimals, "nan" and "inf": only digits and a point are meant
+	 * here */
+	if (text[strspn(text, "0123456789.")] || end == text || *end || errno ||
+	    !(value >= min && value <= max))
+		return tg_error(e, -EINVAL, "%s: '%.40s', expected a number from %g to %g", what, text, min,
+				max);
 	*ret_value = value;
 	return 0;
 }
@@ -52,8 +55,8 @@ int tool_parse_whole(const char *text, const char *what, uint64_t min, uint64_t 
 	errno = 0;
 	value = strtoull(text, &end, 10);
 	if (text[0] < '0' || text[0] > '9' || *end || errno || value < min || value > max)
-		return tg_error(e, -EINVAL, "%s: '%.40s', expected a whole number from %llu to %llu", what, text,
-				(unsigned long long)min, (unsigned long long)max);
+		return tg_error(e, -EINVAL, "%s: '%.40s', expected a whole number from %llu to %llu", what,
+				text, (unsigned long long)min, (unsigned long long)max);
 	*ret_value = value;
 	return 0;
 }

@@ -20,7 +20,8 @@ int trace_append(struct trace *trace, const struct trace_row *row, struct tg_err
 	return 0;
 }
 
-static int check_row(const struct csv *csv, const int64_t field[static 4], int64_t previous_us, struct tg_error *e)
+static int check_row(const struct csv *csv, const int64_t field[static 4], int64_t previous_us,
+		     struct tg_error *e)
 {
 	if (field[0] < 0 || field[0] < previous_us)
 		return csv_error(csv, e, "time_us goes backwards");
@@ -74,7 +75,8 @@ int trace_write(const struct trace *trace, FILE *f, struct tg_error *e)
 	for (size_t i = 0; i < trace->count; i++) {
 		const struct trace_row *r = &trace->rows[i];
 
-		fprintf(f, "%lld,%d,%u,%u\n", (long long)r->time_us, r->direction, r->ip_bytes, r->payload_bytes);
+		fprintf(f, "%lld,%d,%u,%u\n", (long long)r->time_us, r->direction, r->ip_bytes,
+			r->payload_bytes);
 	}
 	if (fflush(f) || ferror(f))
 		return tg_error(e, -EIO, "cannot write the trace");

@@ -50,10 +50,12 @@ static int load_records(struct wire_log *log, struct csv *csv, size_t fields, st
 		if (!ret && field[0] < previous_us)
 			ret = csv_error(csv, e, "time_us goes backwards");
 		if (!ret)
-			ret = wire_log_append(log, &(struct wire_record){ .time_ns = field[0] * 1000,
-									   .direction = (int8_t)field[1],
-									   .bytes = (uint32_t)field[2],
-									   .kind = (uint8_t)field[3] }, e);
+			ret = wire_log_append(log,
+					      &(struct wire_record){ .time_ns = field[0] * 1000,
+								     .direction = (int8_t)field[1],
+								     .bytes = (uint32_t)field[2],
+								     .kind = (uint8_t)field[3] },
+					      e);
 		if (ret)
 			return ret;
 		previous_us = field[0];

@@ -39,7 +39,8 @@ static bool parse_udp(const uint8_t *p, size_t size, struct wire_headers *h)
 	if (size >= UDP_HEADER + 8 && h->payload_bytes >= 8) {
 		memcpy(h->message, p + UDP_HEADER, sizeof(h->message));
 		/* little endian, as all of WireGuard's numbers */
-		h->receiver = (uint32_t)p[12] | (uint32_t)p[13] << 8 | (uint32_t)p[14] << 16 | (uint32_t)p[15] << 24;
+		h->receiver = (uint32_t)p[12] | (uint32_t)p[13] << 8 | (uint32_t)p[14] << 16 |
+			      (uint32_t)p[15] << 24;
 	}
 	return true;
 }

@@ -53,7 +53,8 @@ struct wire_filter {
 	size_t edge_count;
 };
 
-/* `packet` begins with the IP header; `size` bytes of it were captured. False when it is cut short or malformed. */
+/* `packet` begins with the IP header; `size` bytes of it were captured. False when it is cut short or
+ * malformed. */
 bool wire_parse(uint16_t ether_type, const uint8_t *packet, size_t size, struct wire_headers *ret_headers);
 
 enum wire_kind wire_classify(const struct wire_filter *filter, const struct wire_headers *headers);

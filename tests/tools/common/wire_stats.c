@@ -52,10 +52,10 @@ static json_t *gap_object(const struct wire_log *log, int direction)
 		last_ns = r->time_ns;
 	}
 	quantile_sort(gaps, count);
-	o = json_pack("{s:o, s:o, s:o, s:o, s:o, s:o}", "p1", scaled(gaps, count, 1, 1e6),
-		      "p10", scaled(gaps, count, 10, 1e6), "p50", scaled(gaps, count, 50, 1e6),
-		      "p90", scaled(gaps, count, 90, 1e6), "p99", scaled(gaps, count, 99, 1e6),
-		      "max", scaled(gaps, count, 100, 1e6));
+	o = json_pack("{s:o, s:o, s:o, s:o, s:o, s:o}", "p1", scaled(gaps, count, 1, 1e6), "p10",
+		      scaled(gaps, count, 10, 1e6), "p50", scaled(gaps, count, 50, 1e6), "p90",
+		      scaled(gaps, count, 90, 1e6), "p99", scaled(gaps, count, 99, 1e6), "max",
+		      scaled(gaps, count, 100, 1e6));
 	free(gaps);
 	return o;
 }
@@ -73,19 +73,21 @@ static json_t *grid_object(const struct wire_log *log, int direction, int64_t pe
 		for (size_t i = 0; i < grid.count; i++)
 			errors[i] = llabs(grid.slots[i].error_ns);
 		quantile_sort(errors, grid.count);
-		o = json_pack("{s:f, s:o, s:{s:o, s:o, s:o}, s:I, s:I, s:I}", "period_us", (double)period_ns / 1e3,
-			      "kept_us", grid.period_ns > 0 ? json_real(grid.period_ns / 1e3) : json_null(),
-			      "error_us", "p50", scaled(errors, grid.count, 50, 1e3),
-			      "p99", scaled(errors, grid.count, 99, 1e3), "max", scaled(errors, grid.count, 100, 1e3),
-			      "runs", (json_int_t)grid.runs, "missed", (json_int_t)grid.missed,
-			      "doubled", (json_int_t)grid.doubled);
+		o = json_pack("{s:f, s:o, s:{s:o, s:o, s:o}, s:I, s:I, s:I}", "period_us",
+			      (double)period_ns / 1e3, "kept_us",
+			      grid.period_ns > 0 ? json_real(grid.period_ns / 1e3) : json_null(), "error_us",
+			      "p50", scaled(errors, grid.count, 50, 1e3), "p99",
+			      scaled(errors, grid.count, 99, 1e3), "max",
+			      scaled(errors, grid.count, 100, 1e3), "runs", (json_int_t)grid.runs, "missed",
+			      (json_int_t)grid.missed, "doubled", (json_int_t)grid.doubled);
 	}
 	free(errors);
 	wire_grid_free(&grid);
 	return o;
 }
 
-static json_t *direction_object(const struct wire_log *log, int direction, int64_t period_ns, struct tg_error *e)
+static json_t *direction_object(const struct wire_log *log, int direction, int64_t period_ns,
+				struct tg_error *e)
 {
 	uint64_t packets[WIRE_KINDS] = { 0 }, bytes = 0;
 	json_t *o;
@@ -100,9 +102,10 @@ static json_t *direction_object(const struct wire_log *log, int direction, int64
 			bytes += r->bytes;
 	}
 	o = json_pack("{s:I, s:I, s:o, s:o, s:I, s:I, s:I}", "packets", (json_int_t)packets[WIRE_DATA],
-		      "bytes", (json_int_t)bytes, "sizes", size_array(log, direction),
-		      "gaps_ms", gap_object(log, direction), "handshake", (json_int_t)packets[WIRE_HANDSHAKE],
-		      "keepalive", (json_int_t)packets[WIRE_KEEPALIVE], "other", (json_int_t)packets[WIRE_OTHER]);
+		      "bytes", (json_int_t)bytes, "sizes", size_array(log, direction), "gaps_ms",
+		      gap_object(log, direction), "handshake", (json_int_t)packets[WIRE_HANDSHAKE],
+		      "keepalive", (json_int_t)packets[WIRE_KEEPALIVE], "other",
+		      (json_int_t)packets[WIRE_OTHER]);
 	if (o && period_ns && json_object_set_new(o, "grid", grid_object(log, direction, period_ns, e))) {
 		json_decref(o);
 		o = NULL;
@@ -145,10 +148,10 @@ int wire_summary(const struct wire_log *log, int64_t period_ns, json_t **ret_sum
 	double seconds = (double)(s.last_ns - s.first_ns) / 1e9;
 	json_t *o;
 
-	o = json_pack("{s:o, s:o, s:I, s:o, s:f}", "up", direction_object(log, 1, period_ns, e),
-		      "down", direction_object(log, -1, period_ns, e), "packets", (json_int_t)s.packets,
-		      "kbit_s", s.packets > 1 && seconds > 0 ? json_real((double)s.bytes * 8 / 1000 / seconds) :
-							       json_null(),
+	o = json_pack("{s:o, s:o, s:I, s:o, s:f}", "up", direction_object(log, 1, period_ns, e), "down",
+		      direction_object(log, -1, period_ns, e), "packets", (json_int_t)s.packets, "kbit_s",
+		      s.packets > 1 && seconds > 0 ? json_real((double)s.bytes * 8 / 1000 / seconds)
+						   : json_null(),
 		      "session_s", (double)s.run_ns / 1e9);
 	if (!o)
 		return tg_error(e, -ENOMEM, "out of memory");
@@ -164,7 +167,8 @@ static json_t *slot_object(const struct wire_grid *grid, size_t at)
 		return json_null();
 	s = &grid->slots[at];
 	return json_pack("{s:I, s:I, s:I, s:f}", "run", (json_int_t)s->run, "slot", (json_int_t)s->slot,
-			 "bytes", (json_int_t)s->bytes, "time_s", (double)(s->time_ns - grid->slots[0].time_ns) / 1e9);
+			 "bytes", (json_int_t)s->bytes, "time_s",
+			 (double)(s->time_ns - grid->slots[0].time_ns) / 1e9);
 }
 
 static bool same_place(const struct wire_grid *a, const struct wire_grid *b, size_t at)
@@ -192,8 +196,8 @@ static json_t *compare_grids(const struct wire_grid *a, const struct wire_grid *
 	}
 	if (differing) {
 		*equal = false;
-		difference = json_pack("{s:I, s:o, s:o}", "index", (json_int_t)first, "a", slot_object(a, first),
-				       "b", slot_object(b, first));
+		difference = json_pack("{s:I, s:o, s:o}", "index", (json_int_t)first, "a",
+				       slot_object(a, first), "b", slot_object(b, first));
 	}
 	return json_pack("{s:[I, I], s:I, s:o}", "packets", (json_int_t)a->count, (json_int_t)b->count,
 			 "differing", differing, "first_difference", difference);

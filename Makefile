@@ -9,6 +9,7 @@ include mk/lib.mk
 include mk/bpf.mk
 include mk/agent.mk
 include mk/tests.mk
+include mk/vm.mk
 include mk/fuzz.mk
 include mk/lint.mk
 include mk/install.mk

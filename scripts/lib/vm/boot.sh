@@ -7,6 +7,7 @@
 # above that, in the guest, an overlay on a tmpfs. A second share, writable,
 # carries the command in and its output and status out.
 
+# shellcheck disable=SC2034 # for scripts/vm
 VM_TIMEOUT=480
 VM_MEMORY=2048
 VM_CPUS=2
@@ -177,17 +178,17 @@ start_tpm()
 # start_machine KERNEL-DIR TPM
 start_machine()
 {
-	local tpm=()
+	local devices=()
 
-	[ "$2" = no ] || tpm=(-chardev "socket,id=tpm,path=$VM_WORK/tpm.sock" -tpmdev emulator,id=tpm0,chardev=tpm
-		-device tpm-tis,tpmdev=tpm0)
+	[ "$2" = no ] || devices=(-chardev "socket,id=tpm,path=$VM_WORK/tpm.sock"
+		-tpmdev "emulator,id=tpm0,chardev=tpm" -device "tpm-tis,tpmdev=tpm0")
 	qemu-system-x86_64 -M q35 -accel tcg,thread=multi -cpu max,la57=off -smp $VM_CPUS -m $VM_MEMORY \
 		-object "memory-backend-memfd,id=mem,size=${VM_MEMORY}M,share=on" -numa node,memdev=mem \
 		-nodefaults -no-user-config -display none -no-reboot -serial "file:$VM_WORK/console" \
 		-kernel "$1/vmlinuz" -initrd "$VM_WORK/initrd" -append "$VM_COMMAND_LINE" \
 		-chardev "socket,id=host,path=$VM_WORK/host.sock" -device vhost-user-fs-pci,chardev=host,tag=host \
 		-chardev "socket,id=results,path=$VM_WORK/results.sock" \
-		-device vhost-user-fs-pci,chardev=results,tag=results "${tpm[@]}" > "$VM_WORK/qemu.log" 2>&1 < /dev/null &
+		-device vhost-user-fs-pci,chardev=results,tag=results "${devices[@]}" > "$VM_WORK/qemu.log" 2>&1 < /dev/null &
 	VM_QEMU=$!
 	VM_PIDS="$VM_QEMU $VM_PIDS"
 }
@@ -195,7 +196,7 @@ start_machine()
 # follow FILE FD: what the guest appends, as it comes, until the machine is gone.
 follow()
 {
-	tail -q -n +1 -s 0.2 -f --pid="$VM_QEMU" "$1" >&"$2" 2> /dev/null &
+	tail -q -n +1 -s 0.2 -f --pid="$VM_QEMU" "$1" >&"$2" &
 	VM_TAILS="$VM_TAILS $!"
 }
 

@@ -44,6 +44,7 @@ mirror_url()
 {
 	local url=${TENSORGUARD_VM_MIRROR:-}
 
+	# shellcheck disable=SC2016 # apt's variables
 	[ -n "$url" ] || url=$(apt-get indextargets --format '$(COMPONENT) $(RELEASE) $(REPO_URI)' 'Created-By: Packages' |
 		grep -E '^main (bullseye|bookworm|trixie|forky|sid|oldstable|stable|testing|unstable) ' |
 		head -n 1 | cut -d ' ' -f 3)
@@ -74,7 +75,7 @@ deb_download()
 		echo "vm: the mirror no longer has ${1##*/}, which $LOCK_FILE pins; \`scripts/vm pin\` moves the" \
 			"lock to what it has now" >&2
 	else
-		echo "vm: cannot download $1: $(grep -E '^(E:|Err:)' <<< "$log" | tail -n 1)" >&2
+		echo "vm: cannot download $1: $(sed -n 's/^E: Failed to fetch [^ ]*  *//p' <<< "$log" | head -n 1)" >&2
 	fi
 	return 1
 }
@@ -120,7 +121,7 @@ kernel_settle()
 	release=$(kernel_release "$dir")
 	mv "$dir/boot/vmlinuz-$release" "$dir/vmlinuz" 2> /dev/null ||
 		mv "$dir/lib/modules/$release/vmlinuz" "$dir/vmlinuz" 2> /dev/null || return 1
-	rm -rf "$dir/usr"
+	rm -rf "${dir:?}/usr"
 	# The packages leave the module index to their installation scripts.
 	depmod -b "$dir" "$release"
 }
@@ -261,6 +262,7 @@ kernel_pin()
 		return 1
 	fi
 	newest=$(tail -n 1 <<< "$candidates" | grep -oE '^[0-9]+\.[0-9]+')
+	# shellcheck disable=SC2086 # series are words
 	for series in $(printf '%s\n' $PIN_SERIES "$newest" | sort -uV); do
 		lines+=$(pin_series "$series" "$candidates")$'\n' || return 1
 	done

@@ -7,7 +7,8 @@
 #include "guard/flowhash.h"
 #include "guard/tracker.h"
 
-enum { NONE = UINT32_MAX };
+/* Index 0 is no flow: a table of zeros is an empty one, and pages never used are never touched. */
+enum { NONE = 0 };
 
 struct flow {
 	struct tg_flow_key key;
@@ -33,10 +34,11 @@ struct early {
 };
 
 struct tracker {
-	struct flow *flows;
+	struct flow *flows;	/* 1..flow_max */
 	uint32_t *buckets;
 	struct early *pool;
 	size_t flow_max, bucket_mask, pool_max, count;
+	uint32_t used;		/* flows that were ever in use; those beyond are as calloc() left them */
 	uint32_t free, newest, oldest;
 	uint64_t seed, arrivals;
 	struct tracker_stats stats;
@@ -127,13 +129,17 @@ static struct flow *take_up(struct tracker *t, const struct packet *p)
 	uint32_t *bucket = bucket_of(t, &p->key);
 	struct flow *f;
 
-	if (t->free == NONE) {
+	if (t->free == NONE && t->used == t->flow_max) {
 		f = &t->flows[t->oldest];
 		t->stats.evicted += f->state == TRACKER_WAIT;
 		release(t, f);
 	}
-	f = &t->flows[t->free];
-	t->free = f->chain;
+	if (t->free == NONE) {
+		f = &t->flows[++t->used];
+	} else {
+		f = &t->flows[t->free];
+		t->free = f->chain;
+	}
 	f->key = p->key;
 	f->early = 0;
 	f->chain = *bucket;
@@ -344,23 +350,12 @@ const struct tracker_stats *tracker_stats(const struct tracker *t)
 	return &t->stats;
 }
 
-static void make_empty(struct tracker *t)
-{
-	for (size_t i = 0; i <= t->bucket_mask; i++)
-		t->buckets[i] = NONE;
-	for (size_t i = 0; i < t->pool_max; i++)
-		t->pool[i].flow = NONE;
-	for (size_t i = 0; i < t->flow_max; i++)
-		t->flows[i].chain = i + 1 < t->flow_max ? (uint32_t)i + 1 : NONE;
-	t->newest = t->oldest = NONE;
-}
-
 int tracker_new(size_t flows, size_t early_segments, uint64_t seed, struct tracker **ret_tracker)
 {
 	struct tracker *t;
 	size_t buckets = 1;
 
-	if (!flows || flows >= NONE / 2)
+	if (!flows || flows >= UINT32_MAX / 2)
 		return -EINVAL;
 	while (buckets < flows)
 		buckets *= 2;
@@ -371,14 +366,13 @@ int tracker_new(size_t flows, size_t early_segments, uint64_t seed, struct track
 	t->pool_max = early_segments;
 	t->bucket_mask = buckets - 1;
 	t->seed = seed;
-	t->flows = calloc(flows, sizeof(*t->flows));
+	t->flows = calloc(flows + 1, sizeof(*t->flows));
 	t->pool = calloc(early_segments ? early_segments : 1, sizeof(*t->pool));
 	t->buckets = calloc(buckets, sizeof(*t->buckets));
 	if (!t->flows || !t->pool || !t->buckets) {
 		tracker_free(t);
 		return -ENOMEM;
 	}
-	make_empty(t);
 	*ret_tracker = t;
 	return 0;
 }

@@ -9,86 +9,22 @@
  *
  * Every path ends in exactly one verdict of verdict.h.
  */
-#include "classify.h"
+#include "guard.h"
 #include "hist.h"
-#include "maps.h"
-#include "packet.h"
-#include "shape.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
-static __always_inline int drop(int reason)
-{
-	count_reason(reason);
-	return TC_ACT_SHOT;
-}
-
-static __always_inline void note_packet(const struct packet *p)
-{
-	if (p->fragment)
-		count_reason(TG_NOTE_FRAGMENT);
-	if (p->ext_headers)
-		count_reason(TG_NOTE_EXT_HEADER);
-	if (p->icmp_error)
-		count_reason(TG_NOTE_ICMP_ERROR);
-}
-
-static __always_inline int drop_of_class(struct tg_stats *st, const struct packet *p, int reason)
-{
-	st->drop_packets++;
-	st->drop_bytes += p->ip_len;
-	return drop(reason);
-}
-
-/* Classifies and shapes a packet behind `l2` bytes of link header; it leaves by the queue or by the tunnel. */
-static __always_inline int guard(struct __sk_buff *skb, __u32 l2)
-{
-	__u32 zero = 0, slot, class_id, index, head;
-	struct tg_policy_word *word;
-	struct tg_config *conf;
-	struct tg_class *class;
-	struct tg_stats *st;
-	struct packet p;
-	__u64 generation;
-	int reason;
-
-	reason = parse_packet(skb, l2, &p);
-	if (reason)
-		return drop(reason);
-	note_packet(&p);
-	word = bpf_map_lookup_elem(&policy, &zero);
-	if (!word)
-		return drop(TG_DROP_NO_CLASS);
-	generation = word->generation;	/* once: no packet sees two policies */
-	slot = generation & 1;
-	conf = bpf_map_lookup_elem(&config, &slot);
-	if (!conf)
-		return drop(TG_DROP_NO_CLASS);
-	class_id = classify(conf, &p, generation, skb->mark);
-	st = class_stats(TG_OUT, class_id);
-	index = slot * TG_MAX_CLASSES + class_id;
-	class = bpf_map_lookup_elem(&classes, &index);
-	if (!st || !class || !class->defence)
-		return drop(TG_DROP_NO_CLASS);
-	reason = pad(skb, l2, class, &p, st);
-	if (reason)
-		return drop_of_class(st, &p, reason);
-	if (class->queue != TG_NO_QUEUE) {
-		reason = enqueue(skb, l2, class_id, class, &p, &head);
-		if (reason)
-			return drop_of_class(st, &p, reason);
-		count_reason(TG_PASS_QUEUED);
-		return bpf_redirect(head, 0);
-	}
-	count_reason(TG_PASS_PADDED);
-	return l2 ? bpf_redirect(tunnel_ifindex(), 0) : TC_ACT_OK;
-}
+/*
+ * Link header of the tunnel: none, it is a layer 3 device. Only BPF_PROG_TEST_RUN,
+ * which knows nothing but Ethernet, needs another value.
+ */
+const volatile __u32 tunnel_l2_len = 0;
 
 static __always_inline int to_segmenter(struct __sk_buff *skb)
 {
 	struct tg_ether_meta meta = { .kind = TG_CELL_SEGMENT, .h_proto = (__be16)skb->protocol };
 
-	if (put_meta(skb, 0, &meta))
+	if (put_meta(skb, tunnel_l2_len, &meta))
 		return drop(TG_DROP_HELPER);
 	count_reason(TG_PASS_SEGMENT);
 	return bpf_redirect(segmenter_ifindex(), 0);
@@ -106,7 +42,7 @@ int tg_egress(struct __sk_buff *skb)
 	}
 	if (skb->gso_size)
 		return to_segmenter(skb);
-	return guard(skb, 0);
+	return guard(skb, tunnel_l2_len, 1);
 }
 
 SEC("tc")
@@ -119,7 +55,7 @@ int tg_segment(struct __sk_buff *skb)
 		return drop(TG_DROP_STRAY);
 	if (skb->gso_size)
 		return drop(TG_DROP_GSO);
-	return guard(skb, TG_L2_LEN);
+	return guard(skb, TG_L2_LEN, 0);
 }
 
 static __always_inline void account_delay(const struct tg_ether_meta *meta, const struct tg_queue *queue, __u64 now)
@@ -198,7 +134,7 @@ static __always_inline int count_dummy(struct __sk_buff *skb, const struct tg_co
 
 	if (st) {
 		st->dummy_packets++;
-		st->dummy_bytes += skb->len;
+		st->dummy_bytes += skb->len - tunnel_l2_len;
 	}
 	return drop(TG_DROP_DUMMY);
 }
@@ -218,7 +154,7 @@ int tg_ingress(struct __sk_buff *skb)
 	slot = word->generation & 1;
 	conf = bpf_map_lookup_elem(&config, &slot);
 	/* What is malformed here goes to the stack, which drops it: the tunnel authenticated its sender. */
-	if (!conf || parse_packet(skb, 0, &p))
+	if (!conf || parse_packet(skb, tunnel_l2_len, &p))
 		return TC_ACT_OK;
 	if (p.no_next)
 		return count_dummy(skb, conf);

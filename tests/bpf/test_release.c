@@ -1,0 +1,230 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The paced path: admission into a queue, release from it, and what the peer's dummies meet. */
+#include <linux/pkt_cls.h>
+#include <netinet/in.h>
+#include <string.h>
+#include <time.h>
+
+#include "fixture.h"
+#include "harness.h"
+
+#define PACED(session, overflow) PACED_SESSION("session = \"" session "\"; idle = \"10ms\";", overflow)
+#define PACED_SESSION(session, overflow) \
+	"version = 1; name = \"t\"; policy_version = 1L; role = \"edge\"; profile = \"lab\"; fail = \"closed\";\n" \
+	"tunnels = ( { name = \"tg0\"; external = \"wgx\"; mtu = 1420; default = \"c\";\n" \
+	" dummy = { source = \"fd54::2\"; target = \"fd54::1\"; };\n" \
+	" classes = ( { name = \"c\"; defence = \"constant\"; cell = 160; period = \"5ms\"; " session \
+	" delay_budget = \"25ms\"; overflow = \"" overflow "\"; } ); } );\n" \
+	"rules = ( { tunnel = \"tg0\"; class = \"c\"; to = ( \"10.1.0.0/16\" ); } );\n"
+
+static const struct packet_spec small = { .family = 4, .src = "10.84.0.2", .dst = "10.1.0.1", .proto = IPPROTO_UDP,
+					  .payload = 10 };
+
+static struct outcome send_real(void)
+{
+	return fixture_run(DP_EGRESS, &(struct run){ .packet = &small });
+}
+
+static struct outcome release(const struct tg_ether_meta *meta, size_t len)
+{
+	uint8_t frame[PACKET_ROOM] = { 0 };
+	const struct packet_spec dummy = { .family = 6, .src = "fd54::2", .dst = "fd54::1", .proto = IPPROTO_NONE,
+					   .payload = (unsigned)len - 40 };
+
+	packet_build(&dummy, frame);
+	memcpy(frame, meta, sizeof(*meta));
+	return fixture_run(DP_RELEASE, &(struct run){ .frame = frame, .frame_len = len + TG_L2_LEN });
+}
+
+static struct outcome release_clock(void)
+{
+	const struct tg_ether_meta meta = { .kind = TG_CELL_CLOCK, .h_proto = 0xdd86 };
+
+	return release(&meta, 160);
+}
+
+static struct tg_session_state session(void)
+{
+	struct tg_session_state s = { 0 };
+
+	dataplane_session_get(fixture(), 0, &s, NULL);
+	return s;
+}
+
+TEST(bpf_release, a_real_packet_enters_the_queue_with_its_time)
+{
+	struct tg_ether_meta meta;
+	struct outcome o;
+	struct timespec now;
+
+	fixture_policy(PACED("10s", "drop"));
+	o = send_real();
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	memcpy(&meta, o.frame, sizeof(meta));
+	CU_ASSERT_EQUAL(o.verdict, TC_ACT_REDIRECT);
+	CU_ASSERT_EQUAL(o.len, 160 + TG_L2_LEN);
+	CU_ASSERT_EQUAL(o.priority, 6);
+	CU_ASSERT_EQUAL(meta.kind, TG_CELL_REAL);
+	CU_ASSERT_EQUAL(meta.h_proto, 0x0008);
+	CU_ASSERT_TRUE((uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec - meta.enqueued_ns < 1000000000);
+	CU_ASSERT_EQUAL(session().backlog, 1);
+	CU_ASSERT_EQUAL(session().sessions, 1);
+	CU_ASSERT_EQUAL(session().left, 2000);
+}
+
+TEST(bpf_release, a_released_real_cell_goes_to_the_tunnel_and_is_timed)
+{
+	struct tg_ether_meta meta;
+	struct outcome o;
+	struct tg_stats st;
+
+	fixture_policy(PACED("10s", "drop"));
+	o = send_real();
+	memcpy(&meta, o.frame, sizeof(meta));
+	o = fixture_run(DP_RELEASE, &(struct run){ .frame = o.frame, .frame_len = o.len });
+	CU_ASSERT_EQUAL(o.verdict, TC_ACT_REDIRECT);
+	CU_ASSERT_EQUAL(o.reasons[TG_PASS_CELL_REAL], 1);
+	CU_ASSERT_EQUAL(session().backlog, 0);
+	CU_ASSERT_EQUAL(session().left, 1999);
+	st = fixture_stats(TG_OUT, 0);
+	CU_ASSERT_EQUAL(st.real_packets, 1);
+	CU_ASSERT_EQUAL(st.dummy_packets, 0);
+	for (unsigned i = 1; i < TG_DELAY_BUCKETS; i++)
+		st.delay[0] += st.delay[i];
+	CU_ASSERT_EQUAL(st.delay[0], 1);
+}
+
+TEST(bpf_release, without_a_session_the_clock_cell_goes_round_in_silence)
+{
+	struct outcome o;
+
+	fixture_policy(PACED("10s", "drop"));
+	o = release_clock();
+	CU_ASSERT_EQUAL(o.verdict, TC_ACT_REDIRECT);
+	CU_ASSERT_EQUAL(o.priority, 2);
+	CU_ASSERT_EQUAL(o.reasons[TG_PASS_CELL_IDLE], 1);
+	CU_ASSERT_EQUAL(o.reasons[TG_PASS_CELL_DUMMY], 0);
+	CU_ASSERT_EQUAL(session().ticks, 1);
+}
+
+/* A quantum is a number of cells: real ones and dummies together, whatever the payload was. */
+TEST(bpf_release, a_session_lasts_exactly_its_quantum)
+{
+	const struct timespec silence = { .tv_nsec = 15000000 };
+	unsigned sent = 1, dummies = 0;
+	struct outcome o;
+
+	fixture_policy(PACED("50ms", "drop"));
+	o = send_real();
+	fixture_run(DP_RELEASE, &(struct run){ .frame = o.frame, .frame_len = o.len });
+	nanosleep(&silence, NULL);
+	for (int i = 0; i < 30; i++) {
+		o = release_clock();
+		dummies += o.reasons[TG_PASS_CELL_DUMMY] == 1;
+	}
+	sent += dummies;
+	CU_ASSERT_EQUAL(sent, 10);
+	CU_ASSERT_EQUAL(fixture_stats(TG_OUT, 0).dummy_bytes, 9 * 160);
+	CU_ASSERT_EQUAL(session().extensions, 0);
+}
+
+TEST(bpf_release, a_session_that_is_not_idle_gets_another_quantum)
+{
+	struct outcome o;
+	unsigned sent = 0;
+
+	fixture_policy(PACED("50ms", "drop"));
+	for (int i = 0; i < 10; i++) {
+		o = send_real();
+		o = fixture_run(DP_RELEASE, &(struct run){ .frame = o.frame, .frame_len = o.len });
+		sent += o.reasons[TG_PASS_CELL_REAL] == 1;
+	}
+	CU_ASSERT_EQUAL(sent, 10);
+	CU_ASSERT_EQUAL(session().extensions, 1);
+	CU_ASSERT_EQUAL(session().left, 10);
+}
+
+TEST(bpf_release, always_needs_no_real_packet)
+{
+	fixture_policy(PACED_SESSION("session = \"always\";", "drop"));
+	CU_ASSERT_EQUAL(release_clock().reasons[TG_PASS_CELL_DUMMY], 1);
+}
+
+TEST(bpf_release, overflow_drop_keeps_the_delay_budget)
+{
+	unsigned queued = 0, dropped = 0;
+
+	fixture_policy(PACED("10s", "drop"));
+	for (int i = 0; i < 8; i++) {
+		struct outcome o = send_real();
+
+		queued += o.reasons[TG_PASS_QUEUED];
+		dropped += o.verdict == TC_ACT_SHOT && o.reasons[TG_DROP_OVERFLOW];
+	}
+	CU_ASSERT_EQUAL(queued, 5);	/* 25 ms at 5 ms a cell */
+	CU_ASSERT_EQUAL(dropped, 3);
+	CU_ASSERT_EQUAL(fixture_stats(TG_OUT, 0).drop_packets, 3);
+}
+
+TEST(bpf_release, overflow_stretch_goes_on_to_the_limit)
+{
+	struct tg_queue queue;
+	unsigned queued = 0;
+
+	fixture_policy(PACED("10s", "stretch"));
+	dataplane_queue_get(fixture(), 0, &queue, NULL);
+	for (unsigned i = 0; i < queue.limit_cells + 5; i++)
+		queued += send_real().reasons[TG_PASS_QUEUED] == 1;
+	CU_ASSERT_TRUE(queue.limit_cells > 5);
+	CU_ASSERT_EQUAL(queued, queue.limit_cells);
+}
+
+TEST(bpf_release, strangers_are_refused)
+{
+	struct tg_ether_meta meta = { .kind = 0x1234, .h_proto = 0xdd86 };
+	struct outcome o;
+
+	fixture_policy(PACED("10s", "drop"));
+	o = release(&meta, 160);
+	CU_ASSERT_EQUAL(o.verdict, TC_ACT_SHOT);
+	CU_ASSERT_EQUAL(o.reasons[TG_DROP_STRAY], 1);
+	meta.kind = TG_CELL_REAL;
+	meta.queue = 9;		/* not configured */
+	o = release(&meta, 160);
+	CU_ASSERT_EQUAL(o.reasons[TG_DROP_STRAY], 1);
+	meta.queue = 200;	/* beyond the map */
+	o = release(&meta, 160);
+	CU_ASSERT_EQUAL(o.reasons[TG_DROP_STRAY], 1);
+}
+
+TEST(bpf_ingress, dummies_are_dropped_and_counted)
+{
+	const struct packet_spec dummy = { .family = 6, .src = "fd54::1", .dst = "fd54::2", .proto = IPPROTO_NONE,
+					   .payload = 120 };
+	struct outcome o;
+
+	fixture_policy(PACED("10s", "drop"));
+	o = fixture_run(DP_INGRESS, &(struct run){ .packet = &dummy });
+	CU_ASSERT_EQUAL(o.verdict, TC_ACT_SHOT);
+	CU_ASSERT_EQUAL(o.reasons[TG_DROP_DUMMY], 1);
+	CU_ASSERT_EQUAL(fixture_stats(TG_IN, 0).dummy_packets, 1);
+	CU_ASSERT_EQUAL(fixture_stats(TG_IN, 0).dummy_bytes, 160);
+}
+
+TEST(bpf_ingress, real_packets_pass_and_are_counted_under_their_class)
+{
+	const struct packet_spec answer = { .family = 4, .src = "10.1.0.1", .dst = "10.84.0.2", .proto = IPPROTO_UDP,
+					    .payload = 10 };
+	const struct packet_spec hidden = { .family = 6, .src = "fd54::1", .dst = "fd54::2", .proto = IPPROTO_NONE,
+					    .ext_hopopts = 1 };
+	struct outcome o;
+
+	fixture_policy(PACED("10s", "drop"));
+	o = fixture_run(DP_INGRESS, &(struct run){ .packet = &answer });
+	CU_ASSERT_EQUAL(o.verdict, TC_ACT_OK);
+	CU_ASSERT_EQUAL(fixture_stats(TG_IN, 0).real_packets, 1);
+	CU_ASSERT_EQUAL(fixture_stats(TG_IN, 0).real_bytes, 38);
+	/* next header 59 behind other headers is not one of ours: it is the stack's */
+	o = fixture_run(DP_INGRESS, &(struct run){ .packet = &hidden });
+	CU_ASSERT_EQUAL(o.verdict, TC_ACT_OK);
+}

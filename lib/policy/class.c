@@ -149,7 +149,7 @@ int policy_parse_class(struct conf *c, const config_setting_t *s, const struct t
 	int ret, defence = 0;
 
 	class->line = config_setting_source_line(s);
-	ret = conf_group_begin(c, s, NULL, "class", &g);
+	ret = conf_group_begin(c, s, "class", &g);
 	if (!ret)
 		ret = conf_get_name(&g, class->name, sizeof(class->name));
 	if (ret)

@@ -236,14 +236,12 @@ int conf_warn(struct conf *c, unsigned line, const char *format, ...)
 
 /* ---- groups ---- */
 
-int conf_group_begin(struct conf *c, const config_setting_t *s, const config_setting_t *site,
-		     const char *what, struct conf_group *ret_group)
+int conf_group_begin(struct conf *c, const config_setting_t *s, const char *what,
+		     struct conf_group *ret_group)
 {
 	if (!config_setting_is_group(s))
 		return conf_expected(c, s, "a group: %s { ... }", what);
-	if (site && !config_setting_is_group(site))
-		return conf_expected(c, site, "a group: %s { ... }", what);
-	*ret_group = (struct conf_group){ .conf = c, .set = s, .site = site };
+	*ret_group = (struct conf_group){ .conf = c, .set = s };
 	snprintf(ret_group->what, sizeof(ret_group->what), "%s", what);
 	return 0;
 }

@@ -68,9 +68,9 @@ int conf_expected_secret(const struct conf *c, const config_setting_t *s, const 
 /* Adds a warning about a line of the policy file. -ENOMEM. */
 int conf_warn(struct conf *c, unsigned line, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
-/* `s` must be a group, else an error. `site` may be NULL. */
-int conf_group_begin(struct conf *c, const config_setting_t *s, const config_setting_t *site,
-		     const char *what, struct conf_group *ret_group);
+/* `s` must be a group, else an error. Whoever knows the site file's part sets ret_group->site. */
+int conf_group_begin(struct conf *c, const config_setting_t *s, const char *what,
+		     struct conf_group *ret_group);
 int conf_group_end(const struct conf_group *g);
 
 /* The setting or NULL; conf_get_site() looks into the site file first. */

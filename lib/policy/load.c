@@ -63,7 +63,7 @@ static int parse_classifier(struct conf_group *root, struct tg_classifier_conf *
 	struct conf_group g;
 
 	if (s) {
-		ret = conf_group_begin(root->conf, s, NULL, "classifier", &g);
+		ret = conf_group_begin(root->conf, s, "classifier", &g);
 		if (!ret)
 			ret = conf_get_word(&g, "undecided", CONF_OPTIONAL, words, &hold);
 		if (!ret)
@@ -181,7 +181,7 @@ static int check_site(struct conf *c)
 	size_t count = 0;
 	int ret;
 
-	ret = conf_group_begin(c, config_root_setting(&c->site.config), NULL, "the site file", &g);
+	ret = conf_group_begin(c, config_root_setting(&c->site.config), "the site file", &g);
 	if (!ret)
 		ret = parse_version(&g);
 	if (!ret)
@@ -224,7 +224,7 @@ static int parse_policy(struct conf *c)
 	if (c->site.open)
 		ret = check_site(c);
 	if (!ret)
-		ret = conf_group_begin(c, config_root_setting(&c->policy.config), NULL, "the policy", &g);
+		ret = conf_group_begin(c, config_root_setting(&c->policy.config), "the policy", &g);
 	if (!ret)
 		ret = parse_head(&g, c->out);
 	if (!ret)

@@ -290,7 +290,7 @@ int policy_parse_rule(struct conf *c, const config_setting_t *s, struct tg_polic
 	int ret;
 
 	rule->line = config_setting_source_line(s);
-	ret = conf_group_begin(c, s, NULL, "rule", &g);
+	ret = conf_group_begin(c, s, "rule", &g);
 	if (!ret)
 		ret = parse_tunnel_and_class(&g, rule);
 	if (!ret)

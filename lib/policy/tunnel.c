@@ -112,7 +112,7 @@ static int parse_peer(struct conf *c, const config_setting_t *s, struct tg_peer 
 	struct conf_group g;
 	int ret;
 
-	ret = conf_group_begin(c, s, NULL, "peer", &g);
+	ret = conf_group_begin(c, s, "peer", &g);
 	if (!ret)
 		ret = parse_public_key(&g, peer);
 	if (ret)
@@ -301,7 +301,7 @@ static int parse_dummy_group(struct conf_group *g, const config_setting_t *s, st
 	struct conf_group dummy;
 	int ret;
 
-	ret = conf_group_begin(g->conf, s, NULL, "dummy", &dummy);
+	ret = conf_group_begin(g->conf, s, "dummy", &dummy);
 	if (ret)
 		return ret;
 	source = conf_get(&dummy, "source");
@@ -449,7 +449,7 @@ int policy_parse_tunnel(struct conf *c, const config_setting_t *s, struct tg_tun
 	int ret;
 
 	t->line = config_setting_source_line(s);
-	ret = conf_group_begin(c, s, NULL, "tunnel", &g);
+	ret = conf_group_begin(c, s, "tunnel", &g);
 	if (!ret)
 		ret = parse_name(&g, t);
 	if (ret)

@@ -434,6 +434,21 @@ TEST(policy, a_site_file_replaces_the_device)
 	tg_policy_free(p);
 }
 
+TEST(policy, a_site_file_takes_over_an_external_device)
+{
+	struct tg_policy *p = expect_loaded(GOOD, "tests/policies/site/adopted.conf");
+	const struct tg_tunnel *t = &p->tunnels[1];
+
+	CU_ASSERT_STRING_EQUAL(t->external, "");
+	CU_ASSERT_STRING_EQUAL(t->key_file, "/etc/tensorguard/tg1.key");
+	CU_ASSERT(t->peer_count == 1 && t->address_count == 3);
+	/* the policy's own word about dummies still holds, and was checked against these addresses */
+	CU_ASSERT_EQUAL(t->dummy_source.s6_addr[15], 2);
+	CU_ASSERT_EQUAL(t->peers[0].dummy_target.s6_addr[15], 1);
+	CU_ASSERT_EQUAL(p->warning_count, 0);
+	tg_policy_free(p);
+}
+
 TEST(policy, each_bad_site_file_has_its_message)
 {
 	DIR *dir = opendir("tests/policies/site");
@@ -550,6 +565,15 @@ static const struct {
 	{ "sni = \"vision.example\"", "sni = \"robot.example\"",
 	  "69: this rule never applies: the one in line 68 matches all that it matches" },
 	{ "sni = \"vision.example\"", "sni = \"notrobot.example\"", NULL },
+	{ "sni = \"*.Robot.example\"", "sni = \"vision.example\"",
+	  "69: this rule never applies: the one in line 68 matches all that it matches" },
+	{ "sni = \"*.Robot.example\"", "sni = \"robot.vision.example\"", NULL },
+	{ v6_rule,
+	  "{ tunnel = \"tg1\"; class = \"plain\"; to = ( \"203.0.113.0/24\" ); uid = 7; },\n"
+	  "{ tunnel = \"tg1\"; class = \"plain\"; uid = 7; },\n"
+	  "{ tunnel = \"tg1\"; class = \"plain\"; to = ( \"203.0.113.0/24\" ); uid = \"7-8\"; },\n"
+	  "{ tunnel = \"tg1\"; class = \"plain\"; uid = 7; proto = \"udp\"; }",
+	  "69: this rule never applies: the one in line 67 matches all that it matches" },
 	{ "\"10.90.1.0/24\", ", "\"10.91.1.0/24\", ",
 	  "63: 10.91.1.0/24 is in no allowed_ips of tunnel 'tg0': its packets are lost" },
 };

@@ -131,9 +131,11 @@ static int parse_number(const char *value, uint64_t max, uint64_t *ret_number)
 	if (!*value || strlen(value) > 20)
 		return -EBADMSG;
 	for (; *value; value++) {
-		if (*value < '0' || *value > '9' || number > (UINT64_MAX - 9) / 10)
+		uint64_t digit = (uint64_t)(*value - '0');
+
+		if (*value < '0' || *value > '9' || number > (UINT64_MAX - digit) / 10)
 			return -EBADMSG;
-		number = number * 10 + (uint64_t)(*value - '0');
+		number = number * 10 + digit;
 	}
 	if (number > max)
 		return -EBADMSG;

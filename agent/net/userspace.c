@@ -123,7 +123,7 @@ int wg_userspace_start(const char *name, struct tg_error *e)
 	int err;
 
 	if (access("/dev/net/tun", F_OK))
-		return tg_error(e, -ENODEV, "/dev/net/tun is missing: this kernel has no TUN devices");
+		return tg_error(e, -ENODEV, "/dev/net/tun is missing: no TUN devices (modprobe tun?)");
 	err = process_run(&process, &result, e);
 	if (err)
 		return err;

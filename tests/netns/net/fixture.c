@@ -62,7 +62,7 @@ int fixture_run(const char *format, ...)
 const char *fixture_output(const char *format, ...)
 {
 	static char output[65536];
-	char command[1024];
+	char command[1024], quiet[1100];
 	va_list args;
 	size_t used;
 	FILE *pipe;
@@ -70,7 +70,8 @@ const char *fixture_output(const char *format, ...)
 	va_start(args, format);
 	vsnprintf(command, sizeof(command), format, args);
 	va_end(args);
-	pipe = popen(command, "r");
+	snprintf(quiet, sizeof(quiet), "( %s ) 2>/dev/null", command);
+	pipe = popen(quiet, "r");
 	if (!pipe)
 		return "";
 	used = fread(output, 1, sizeof(output) - 1, pipe);

@@ -197,7 +197,7 @@ TEST(net_iptables, marks_and_queue)
 	CU_ASSERT_STRING_EQUAL(fixture_output("iptables -t mangle -vxnL TENSORGUARD | grep NFQUEUE | awk '{print $1}'"),
 			       "1");
 	/* decided by its mark, and an outer packet of ours: neither goes to the queue */
-	fixture_run("ping -m 0x30000 -c1 -W1 -q 192.0.2.9 >/dev/null; ping -m 0x400000 -c1 -W1 -q 192.0.2.9 >/dev/null");
+	fixture_run("ping -m 196608 -c1 -W1 -q 192.0.2.9 >/dev/null; ping -m 4194304 -c1 -W1 -q 192.0.2.9 >/dev/null");
 	CU_ASSERT_STRING_EQUAL(fixture_output("iptables -t mangle -vxnL TENSORGUARD | grep NFQUEUE | awk '{print $1}'"),
 			       "1");
 	/* loopback neither; the class of the decided flow went into its connection */

@@ -50,9 +50,26 @@ static void fake_init(struct fake *fake, const char *name, size_t peers)
 	}
 }
 
+static int ensure_as(enum wg_backend backend, const char *name, struct tg_error *e)
+{
+	return wg_device_ensure(fixture_net(), name, backend, MTU, e);
+}
+
 static int ensure(const char *name, struct tg_error *e)
 {
-	return wg_device_ensure(fixture_net(), name, WG_USERSPACE, MTU, e);
+	return ensure_as(WG_USERSPACE, name, e);
+}
+
+/* False, and the test is marked as skipped, where the kernel has no WireGuard. */
+static bool need_kernel(void)
+{
+	bool available = false;
+	struct tg_error e;
+
+	OK(wg_kernel_available(fixture_net(), &available, &e), e);
+	if (!available)
+		harness_skip("this kernel has no wireguard links");
+	return available;
 }
 
 static unsigned process_id(const char *name)
@@ -194,7 +211,7 @@ TEST(net_wireguard, messages)
 	unsetenv("TG_WIREGUARD_GO");
 }
 
-TEST(net_wireguard, configure)
+static void check_configure(enum wg_backend backend)
 {
 	struct wg_status status;
 	struct fake fake;
@@ -205,10 +222,10 @@ TEST(net_wireguard, configure)
 	fake_init(&fake, "tgw0", 3);
 	fake.tunnel.listen_port = 51999;
 	fake.peers[1].preshared_key_file = (char *)"/run/psk";
-	OK(ensure("tgw0", &e), e);
+	OK(ensure_as(backend, "tgw0", &e), e);
 	OK(net_link_set_up(fixture_net(), "tgw0", true, &e), e);
 	for (int twice = 0; twice < 2; twice++) {
-		OK(wg_configure(fixture_net(), &fake.tunnel, WG_USERSPACE, FWMARK, &e), e);
+		OK(wg_configure(fixture_net(), &fake.tunnel, backend, FWMARK, &e), e);
 		CU_ASSERT_STRING_EQUAL(fixture_output("wg show tgw0 private-key"), fixture_output("cat /run/key"));
 		CU_ASSERT_STRING_EQUAL(fixture_output("wg show tgw0 listen-port"), "51999");
 		CU_ASSERT_STRING_EQUAL(fixture_output("wg show tgw0 fwmark"), "0x400000");
@@ -220,7 +237,7 @@ TEST(net_wireguard, configure)
 				       "192.0.2.1:1000\n192.0.2.1:1001\n192.0.2.1:1002");
 		CU_ASSERT_STRING_EQUAL(fixture_output("wg show tgw0 persistent-keepalive | cut -f2 | uniq"), "25");
 	}
-	OK(wg_status_get(fixture_net(), "tgw0", WG_USERSPACE, &status, &e), e);
+	OK(wg_status_get(fixture_net(), "tgw0", backend, &status, &e), e);
 	CU_ASSERT_EQUAL(status.listen_port, 51999);
 	CU_ASSERT_EQUAL(status.fwmark, FWMARK);
 	CU_ASSERT_EQUAL(status.peer_count, 3);
@@ -232,12 +249,23 @@ TEST(net_wireguard, configure)
 	fake.allowed[0][2] = fixture_cidr("10.77.2.0/24");
 	fake.peers[1].allowed_ip_count = 1;
 	fake.peers[1].preshared_key_file = NULL;
-	OK(wg_configure(fixture_net(), &fake.tunnel, WG_USERSPACE, 0, &e), e);
+	OK(wg_configure(fixture_net(), &fake.tunnel, backend, 0, &e), e);
 	CU_ASSERT_STRING_EQUAL(fixture_output("wg show tgw0 allowed-ips | cut -f2 | tr ' ' '\\n' | sort"),
 			       "10.77.0.0/24\n10.77.1.0/24\n10.77.2.0/24\nfd77::/64");
 	CU_ASSERT_STRING_EQUAL(fixture_output("wg show tgw0 preshared-keys | cut -f2 | uniq"), "(none)");
 	CU_ASSERT_STRING_EQUAL(fixture_output("wg show tgw0 fwmark"), "off");
 	remove_device("tgw0");
+}
+
+TEST(net_wireguard, configure)
+{
+	check_configure(WG_USERSPACE);
+}
+
+TEST(net_wireguard, configure_kernel)
+{
+	if (need_kernel())
+		check_configure(WG_KERNEL);
 }
 
 static void check_key_error(struct fake *fake, int want, const char *message)
@@ -280,7 +308,7 @@ TEST(net_wireguard, key_files)
 }
 
 /* Two tunnels that talk to each other over lo: a second wg_configure() must not cost the session. */
-TEST(net_wireguard, sessions_survive)
+static void check_sessions(enum wg_backend backend)
 {
 	struct fake fakes[2];
 	static const char *const names[2] = { "tgw0", "tgw1" };
@@ -294,7 +322,7 @@ TEST(net_wireguard, sessions_survive)
 		make_key_file(keys[i]);
 		fakes[i].tunnel.key_file = keys[i];
 		fakes[i].tunnel.listen_port = (uint16_t)(52000 + i);
-		OK(ensure(names[i], &e), e);
+		OK(ensure_as(backend, names[i], &e), e);
 		OK(net_link_set_up(fixture_net(), names[i], true, &e), e);
 	}
 	for (int i = 0; i < 2; i++) {
@@ -303,7 +331,7 @@ TEST(net_wireguard, sessions_survive)
 		CU_ASSERT_EQUAL(tg_key_from_base64(fixture_output("wg pubkey <%s", keys[!i]), peer->public_key), 0);
 		peer->endpoint.port = (uint16_t)(52000 + !i);
 		inet_pton(AF_INET, "127.0.0.1", peer->endpoint.addr);
-		OK(wg_configure(fixture_net(), &fakes[i].tunnel, WG_USERSPACE, 0, &e), e);
+		OK(wg_configure(fixture_net(), &fakes[i].tunnel, backend, 0, &e), e);
 	}
 	/* a persistent keepalive makes the handshake */
 	for (int i = 0; i < 200; i++) {
@@ -314,10 +342,76 @@ TEST(net_wireguard, sessions_survive)
 	}
 	CU_ASSERT_NOT_EQUAL(atoi(first), 0);
 	for (int i = 0; i < 2; i++)
-		OK(wg_configure(fixture_net(), &fakes[i].tunnel, WG_USERSPACE, 0, &e), e);
+		OK(wg_configure(fixture_net(), &fakes[i].tunnel, backend, 0, &e), e);
 	CU_ASSERT_STRING_EQUAL(fixture_output("wg show tgw0 latest-handshakes | cut -f2"), first);
 	remove_device("tgw0");
 	remove_device("tgw1");
+}
+
+TEST(net_wireguard, sessions_survive)
+{
+	check_sessions(WG_USERSPACE);
+}
+
+TEST(net_wireguard, sessions_survive_kernel)
+{
+	if (need_kernel())
+		check_sessions(WG_KERNEL);
+}
+
+TEST(net_wireguard, device_kernel)
+{
+	enum wg_backend backend;
+	struct net_link first, second;
+	struct tg_error e;
+
+	if (!need_kernel())
+		return;
+	OK(ensure_as(WG_KERNEL, "tgw0", &e), e);
+	OK(net_link_get(fixture_net(), "tgw0", &first, &e), e);
+	CU_ASSERT_STRING_EQUAL(first.kind, "wireguard");
+	CU_ASSERT_STRING_EQUAL(first.alias, "tensorguard:tgw0");
+	CU_ASSERT_EQUAL(first.mtu, MTU);
+	OK(wg_backend_of(fixture_net(), "tgw0", &backend, &e), e);
+	CU_ASSERT_EQUAL(backend, WG_KERNEL);
+	/* killed before the alias */
+	CU_ASSERT_EQUAL(fixture_run("ip link set tgw0 alias ''"), 0);
+	OK(ensure_as(WG_KERNEL, "tgw0", &e), e);
+	OK(net_link_get(fixture_net(), "tgw0", &second, &e), e);
+	CU_ASSERT_EQUAL(first.ifindex, second.ifindex);
+	CU_ASSERT_STRING_EQUAL(second.alias, "tensorguard:tgw0");
+	remove_device("tgw0");
+	CU_ASSERT_EQUAL(fixture_run("ip link add tgw0 type wireguard"), 0);
+	CU_ASSERT_EQUAL(ensure_as(WG_KERNEL, "tgw0", &e), -EEXIST);
+	CU_ASSERT_EQUAL(fixture_run("ip link del tgw0"), 0);
+}
+
+/* Hundreds of allowed IPs: several messages there and several back. */
+TEST(net_wireguard, many_allowed_ips_kernel)
+{
+	enum { COUNT = 900 };
+	static struct tg_cidr many[COUNT];
+	struct fake fake;
+	struct tg_error e;
+
+	if (!need_kernel())
+		return;
+	make_key_file("/run/key");
+	fake_init(&fake, "tgw0", 3);
+	for (int i = 0; i < COUNT; i++) {
+		many[i] = fixture_cidr("10.50.0.0/32");
+		many[i].addr[2] = (uint8_t)(i >> 8);
+		many[i].addr[3] = (uint8_t)i;
+	}
+	fake.peers[1].allowed_ips = many;
+	fake.peers[1].allowed_ip_count = COUNT;
+	OK(ensure_as(WG_KERNEL, "tgw0", &e), e);
+	for (int twice = 0; twice < 2; twice++) {
+		OK(wg_configure(fixture_net(), &fake.tunnel, WG_KERNEL, 0, &e), e);
+		CU_ASSERT_STRING_EQUAL(fixture_output("wg show tgw0 allowed-ips | grep -o 10.50 | wc -l"), "900");
+		CU_ASSERT_STRING_EQUAL(fixture_output("wg show tgw0 peers | wc -l"), "3");
+	}
+	remove_device("tgw0");
 }
 
 TEST(net_wireguard, kernel_is_tried)

@@ -1,0 +1,274 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The parts of agent/net that need no kernel: TBF's arithmetic, rules, names, the iptables text. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "harness.h"
+#include "net/internal.h"
+#include "net/iptables.h"
+#include "net/tbf.h"
+
+TEST(net_text, tbf_burst_goes_there_and_back)
+{
+	static const uint64_t periods_us[] = { 100, 250, 1000, 5000, 20000, 1000000 };
+
+	for (uint32_t burst = 62; burst <= 9014; burst += 7) {
+		for (size_t i = 0; i < sizeof(periods_us) / sizeof(periods_us[0]); i++) {
+			uint64_t rate = burst * 1000000ull / periods_us[i];
+			uint32_t ticks = tbf_ticks(rate, burst);
+
+			if (rate < 15000000)
+				CU_ASSERT_EQUAL_FATAL(tbf_bytes(rate, ticks), burst);
+			CU_ASSERT_TRUE_FATAL(tbf_same_burst(rate, burst, ticks));
+			CU_ASSERT_FALSE_FATAL(tbf_same_burst(rate, burst + burst / 10 + 6, ticks));
+		}
+	}
+	CU_ASSERT_EQUAL(tbf_ticks(1000000000, 64), 1);
+	CU_ASSERT_EQUAL(tbf_ticks(1, UINT32_MAX), UINT32_MAX);
+}
+
+TEST(net_text, tbf_options)
+{
+	struct net_tbf tbf = { .rate = 34800, .burst = 174, .limit = 5000 };
+	struct tc_tbf_qopt options;
+
+	tbf_options(&tbf, 174, &options);
+	CU_ASSERT_EQUAL(options.rate.rate, 34800);
+	CU_ASSERT_EQUAL(options.rate.linklayer, TC_LINKLAYER_ETHERNET);
+	CU_ASSERT_EQUAL(options.limit, 5000);
+	CU_ASSERT_EQUAL(options.buffer, 5000000 / 64);
+	CU_ASSERT_EQUAL(options.peakrate.rate, 0);
+	tbf.rate = 5000000000ull;
+	tbf_options(&tbf, 174, &options);
+	CU_ASSERT_EQUAL(options.rate.rate, UINT32_MAX);
+}
+
+TEST(net_text, rules_that_mean_the_same_are_equal)
+{
+	struct net_rule a = { .family = AF_INET, .priority = 5, .table = 9, .proto = 6 }, b = a;
+
+	CU_ASSERT_TRUE(net_rule_equal(&a, &b));
+	b.dport = (struct tg_port_range){ 0, 65535 };
+	CU_ASSERT_TRUE(net_rule_equal(&a, &b));
+	b.dport = (struct tg_port_range){ 0, 80 };
+	CU_ASSERT_FALSE(net_rule_equal(&a, &b));
+	a.dport = (struct tg_port_range){ 1, 80 };
+	CU_ASSERT_TRUE(net_rule_equal(&a, &b));
+	b.has_to = true;
+	b.to.family = AF_INET;
+	CU_ASSERT_TRUE(net_rule_equal(&a, &b));
+	b.to.length = 8;
+	CU_ASSERT_FALSE(net_rule_equal(&a, &b));
+	b.has_to = false;
+	b.mark = 3;
+	CU_ASSERT_TRUE(net_rule_equal(&a, &b));
+	b.mark_mask = 1;
+	CU_ASSERT_FALSE(net_rule_equal(&a, &b));
+	a.mark_mask = a.mark = 1;
+	CU_ASSERT_TRUE(net_rule_equal(&a, &b));
+	b.blackhole = true;
+	CU_ASSERT_FALSE(net_rule_equal(&a, &b));
+	a.blackhole = true;
+	a.table = 77;
+	CU_ASSERT_TRUE(net_rule_equal(&a, &b));
+	b.has_uid = true;
+	CU_ASSERT_FALSE(net_rule_equal(&a, &b));
+}
+
+TEST(net_text, names)
+{
+	static const char *const bad[] = { "", ".", "..", "a/b", "a b", "a:b", "tg%d", "sixteen-letters-" };
+
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+		CU_ASSERT_FALSE(net_name_valid(bad[i]));
+	CU_ASSERT_TRUE(net_name_valid("tg0"));
+	CU_ASSERT_TRUE(net_name_valid("fifteen-letters"));
+}
+
+TEST(net_text, features)
+{
+	static const char *const off[] = { "tx-tcp-segmentation", "tx-udp-segmentation", "tx-generic-segmentation",
+					   "tx-gso-list", "tx-gso-partial", "rx-gro", "rx-gro-list", "rx-lro",
+					   "rx-udp-gro-forwarding", "tx-udp_tnl-csum-segmentation" };
+	static const char *const stay[] = { "tx-checksum-ip-generic", "tx-scatter-gather", "highdma", "rx-checksum",
+					    "tx-lockless", "rx-vlan-hw-parse" };
+
+	for (size_t i = 0; i < sizeof(off) / sizeof(off[0]); i++)
+		CU_ASSERT_TRUE(net_feature_is_offload(off[i]));
+	for (size_t i = 0; i < sizeof(stay) / sizeof(stay[0]); i++)
+		CU_ASSERT_FALSE(net_feature_is_offload(stay[i]));
+}
+
+/* An NLMSG_ERROR as the kernel writes it, with a text. */
+static const char *ack_text(uint16_t flags, uint32_t request_len, const char *text, bool terminated)
+{
+	static char buffer[512] __attribute__((aligned(8)));
+	struct nlmsghdr *message = mnl_nlmsg_put_header(buffer);
+	struct nlmsgerr *ack = mnl_nlmsg_put_extra_header(message, sizeof(*ack));
+
+	message->nlmsg_type = NLMSG_ERROR;
+	message->nlmsg_flags = flags;
+	ack->error = -EINVAL;
+	ack->msg.nlmsg_len = request_len;
+	if (!(flags & NLM_F_CAPPED) && request_len > NLMSG_HDRLEN)
+		mnl_nlmsg_put_extra_header(message, request_len - NLMSG_HDRLEN);
+	mnl_attr_put(message, NLMSGERR_ATTR_MSG, strlen(text) + terminated, text);
+	return net_ack_text(message);
+}
+
+TEST(net_text, kernel_messages)
+{
+	CU_ASSERT_STRING_EQUAL(ack_text(NLM_F_CAPPED | NLM_F_ACK_TLVS, 99, "no such thing", true), "no such thing");
+	CU_ASSERT_STRING_EQUAL(ack_text(NLM_F_ACK_TLVS, 57, "behind the request", true), "behind the request");
+	CU_ASSERT_PTR_NULL(ack_text(NLM_F_CAPPED, 99, "not announced", true));
+	CU_ASSERT_PTR_NULL(ack_text(NLM_F_CAPPED | NLM_F_ACK_TLVS, 99, "not ended", false));
+}
+
+/* ---- iptables ---- */
+
+static struct tg_cidr PREFIXES[3] = {
+	{ .family = AF_INET, .length = 24, .addr = { 192, 0, 2 } },
+	{ .family = AF_INET, .length = 0 },
+	{ .family = AF_INET6, .length = 32, .addr = { 0x20, 0x01, 0x0d, 0xb8 } },
+};
+static struct tg_port_range PORTS[20];
+
+static struct tg_policy *policy_with(struct tg_policy_rule *rules, size_t count)
+{
+	static struct tg_tunnel tunnels[2] = { { .name = "tg0" }, { .name = "x", .external = "wg7" } };
+	static struct tg_policy policy;
+
+	policy = (struct tg_policy){ .classifier = { .queue = 3 }, .tunnels = tunnels, .tunnel_count = 2,
+				     .rules = rules, .rule_count = count };
+	for (int i = 0; i < 20; i++)
+		PORTS[i] = (struct tg_port_range){ (uint16_t)(i + 1), (uint16_t)(i + 1) };
+	PORTS[0].hi = 9;
+	return &policy;
+}
+
+#define HEAD "*mangle\n:TENSORGUARD - [0:0]\n:TENSORGUARD_SAVE - [0:0]\n"
+#define JUMP(from, to) "-I " from " 1 -m comment --comment tensorguard -j " to "\n"
+#define EXEMPT \
+	" -m mark --mark 0x400000/0x400000 -j RETURN\n" \
+	"-A TENSORGUARD -i lo -j RETURN\n-A TENSORGUARD -o lo -j RETURN\n" \
+	"-A TENSORGUARD -i tg0 -j RETURN\n-A TENSORGUARD -i wg7 -j RETURN\n" \
+	"-A TENSORGUARD -m connmark ! --mark 0x0/0x3f0000 -j CONNMARK --restore-mark --nfmask 0x3f0000" \
+	" --ctmask 0x3f0000\n" \
+	"-A TENSORGUARD -m mark ! --mark 0x0/0x3f0000 -j RETURN\n"
+#define SAVE \
+	" -m mark ! --mark 0x0/0x3f0000 -j CONNMARK --save-mark --nfmask 0x3f0000 --ctmask 0x3f0000\nCOMMIT\n"
+
+/* The text with the 16 digits of each digest cut out. */
+static char *without_digest(char *text)
+{
+	static const char mark[] = " -m comment --comment tensorguard-";
+	char *at;
+
+	while ((at = strstr(text, mark)))
+		memmove(at, at + strlen(mark) + 16, strlen(at + strlen(mark) + 16) + 1);
+	return text;
+}
+
+TEST(net_text, iptables_script)
+{
+	struct tg_policy_rule rules[] = {
+		{ .sni = (char *)"a.example", .proto = 6, .to = PREFIXES, .to_count = 3, .ports = PORTS,
+		  .port_count = 15, .from = PREFIXES, .from_count = 1 },
+		{ .to = PREFIXES, .to_count = 1, .proto = 17 }, /* no flow rule */
+		{ .cgroup = (char *)"x", .proto = 17, .source_ports = PORTS, .source_port_count = 1, .has_mark = true,
+		  .mark = 0x10, .mark_mask = 0xf0 },
+	};
+	struct tg_policy *policy = policy_with(rules, 3);
+	char *text;
+
+	policy->classifier.hold = true;
+	CU_ASSERT_EQUAL_FATAL(iptables_script(policy, AF_INET, "", &text), 0);
+	CU_ASSERT_STRING_EQUAL(without_digest(text),
+		HEAD JUMP("OUTPUT", "TENSORGUARD") JUMP("PREROUTING", "TENSORGUARD")
+		JUMP("POSTROUTING", "TENSORGUARD_SAVE") "-A TENSORGUARD" EXEMPT
+		"-A TENSORGUARD -s 192.0.2.0/24 -d 192.0.2.0/24 -p 6 -m multiport --dports 1:9,2,3,4,5,6,7,8,9,10,11,12,"
+		"13,14 -j NFQUEUE --queue-num 3\n"
+		"-A TENSORGUARD -s 192.0.2.0/24 -d 192.0.2.0/24 -p 6 -m multiport --dports 15 -j NFQUEUE --queue-num 3\n"
+		"-A TENSORGUARD -s 192.0.2.0/24 -p 6 -m multiport --dports 1:9,2,3,4,5,6,7,8,9,10,11,12,"
+		"13,14 -j NFQUEUE --queue-num 3\n"
+		"-A TENSORGUARD -s 192.0.2.0/24 -p 6 -m multiport --dports 15 -j NFQUEUE --queue-num 3\n"
+		"-A TENSORGUARD -p 17 -m multiport --sports 1:9 -m mark --mark 0x10/0xf0 -j NFQUEUE --queue-num 3\n"
+		"-A TENSORGUARD_SAVE" SAVE);
+	free(text);
+	/* the first rule is bound to IPv4 by its source */
+	policy->classifier.hold = false;
+	CU_ASSERT_EQUAL_FATAL(iptables_script(policy, AF_INET6, "", &text), 0);
+	CU_ASSERT_STRING_EQUAL(without_digest(text),
+		HEAD JUMP("OUTPUT", "TENSORGUARD") JUMP("PREROUTING", "TENSORGUARD")
+		JUMP("POSTROUTING", "TENSORGUARD_SAVE") "-A TENSORGUARD" EXEMPT
+		"-A TENSORGUARD -p 17 -m multiport --sports 1:9 -m mark --mark 0x10/0xf0 -j NFQUEUE --queue-num 3"
+		" --queue-bypass\n-A TENSORGUARD_SAVE" SAVE);
+	free(text);
+}
+
+TEST(net_text, iptables_nothing_to_do)
+{
+	struct tg_policy_rule rules[] = { { .proto = 17 } };
+	bool matches;
+	char *text = (char *)"untouched";
+
+	CU_ASSERT_EQUAL(iptables_script(policy_with(rules, 1), AF_INET, "*mangle\n:OUTPUT ACCEPT [0:0]\nCOMMIT\n",
+					&text), 0);
+	CU_ASSERT_PTR_NULL(text);
+	CU_ASSERT_EQUAL(iptables_script(NULL, AF_INET, ":TENSORGUARDIAN - [0:0]\n", &text), 0);
+	CU_ASSERT_PTR_NULL(text);
+	CU_ASSERT_EQUAL(iptables_matches(NULL, AF_INET, "", &matches), 0);
+	CU_ASSERT_TRUE(matches);
+	CU_ASSERT_EQUAL(iptables_matches(NULL, AF_INET, ":TENSORGUARD_SAVE - [0:0]\n", &matches), 0);
+	CU_ASSERT_FALSE(matches);
+}
+
+TEST(net_text, iptables_removal_takes_only_ours)
+{
+	static const char saved[] =
+		"*mangle\n:OUTPUT ACCEPT [1:2]\n:TENSORGUARD - [0:0]\n:TENSORGUARD_SAVE - [0:0]\n:TENSORGUARDIAN - [0:0]\n"
+		"-A OUTPUT -j TENSORGUARDIAN\n-A OUTPUT -m comment --comment tensorguard -j TENSORGUARD\n"
+		"-A OUTPUT -d 192.0.2.1/32 -m comment --comment \"my own\" -j TENSORGUARD\n"
+		"-A TENSORGUARD -i lo -j RETURN\nCOMMIT\n";
+	char *text;
+
+	CU_ASSERT_EQUAL_FATAL(iptables_script(NULL, AF_INET, saved, &text), 0);
+	CU_ASSERT_STRING_EQUAL(text, "*mangle\n-D OUTPUT -m comment --comment tensorguard -j TENSORGUARD\n"
+			       "-D OUTPUT -d 192.0.2.1/32 -m comment --comment \"my own\" -j TENSORGUARD\n"
+			       "-F TENSORGUARD\n-X TENSORGUARD\n-F TENSORGUARD_SAVE\n-X TENSORGUARD_SAVE\nCOMMIT\n");
+	free(text);
+}
+
+TEST(net_text, iptables_jumps_are_made_once)
+{
+	struct tg_policy_rule rules[] = { { .sni = (char *)"a" } };
+	static const char saved[] =
+		"-A OUTPUT -m comment --comment tensorguard -j TENSORGUARD\n"
+		"-A OUTPUT -m comment --comment tensorguard -j TENSORGUARD\n"
+		"-A PREROUTING -j TENSORGUARD\n"
+		"-A POSTROUTING -m comment --comment tensorguard -j TENSORGUARD_SAVE\n";
+	char *text;
+
+	CU_ASSERT_EQUAL_FATAL(iptables_script(policy_with(rules, 1), AF_INET, saved, &text), 0);
+	CU_ASSERT_STRING_EQUAL(without_digest(text),
+		HEAD "-D OUTPUT -m comment --comment tensorguard -j TENSORGUARD\n-D PREROUTING -j TENSORGUARD\n"
+		JUMP("PREROUTING", "TENSORGUARD") "-A TENSORGUARD" EXEMPT
+		"-A TENSORGUARD -j NFQUEUE --queue-num 3 --queue-bypass\n-A TENSORGUARD_SAVE" SAVE);
+	free(text);
+}
+
+TEST(net_text, iptables_too_many_rules)
+{
+	struct tg_policy_rule rule = { .sni = (char *)"a", .to_count = 200, .from_count = 200 };
+	struct tg_cidr *many = calloc(200, sizeof(*many));
+	char *text = NULL;
+
+	for (int i = 0; i < 200; i++)
+		many[i] = PREFIXES[0];
+	rule.to = rule.from = many;
+	CU_ASSERT_EQUAL(iptables_script(policy_with(&rule, 1), AF_INET, "", &text), -E2BIG);
+	CU_ASSERT_PTR_NULL(text);
+	free(many);
+}

@@ -188,11 +188,9 @@ static void inspect_tunnel(struct instance *in, struct report *r, size_t n)
 
 static bool same_route(const struct net_route *a, const struct net_route *b)
 {
-	/* The kernel refuses to lock an IPv6 route below 1280, so its absence there is no difference. */
-	bool mtu = a->mtu_lock == b->mtu_lock || (a->to.family == AF_INET6 && a->mtu_lock < 1280);
-
 	return a->table == b->table && a->ifindex == b->ifindex && a->to.family == b->to.family &&
-	       a->to.length == b->to.length && !memcmp(a->to.addr, b->to.addr, sizeof(a->to.addr)) && mtu;
+	       a->to.length == b->to.length && !memcmp(a->to.addr, b->to.addr, sizeof(a->to.addr)) &&
+	       a->mtu_lock == b->mtu_lock;
 }
 
 static int missing_rules(struct instance *in, const struct routing *plan, size_t *ret_missing, struct tg_error *e)

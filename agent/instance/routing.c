@@ -193,12 +193,12 @@ static void add_table(struct builder *b, const struct tg_policy_rule *rule, unsi
 	add_route(b, &route);
 }
 
-/* The tunnel's own networks are reached by routes of the main table, whose packets must fit a cell as well. */
+/* The tunnel's own networks are reached by routes of the main table; their packets must fit a cell as well. */
 static void add_connected(struct builder *b, const struct tg_tunnel *tunnel, unsigned ifindex)
 {
 	unsigned mtu = routing_tunnel_mtu(tunnel);
 
-	for (size_t i = 0; mtu && i < tunnel->address_count; i++) {
+	for (size_t i = 0; i < tunnel->address_count; i++) {
 		struct net_route route = { .to = tunnel->addresses[i], .table = TABLE_MAIN, .ifindex = ifindex,
 					   .mtu_lock = mtu };
 

@@ -65,9 +65,12 @@ static struct nlmsghdr *address_message(struct net *net, uint16_t type, uint16_t
 	header->ifa_family = (uint8_t)cidr->family;
 	header->ifa_prefixlen = cidr->length;
 	header->ifa_scope = RT_SCOPE_UNIVERSE;
-	/* a tunnel has nobody to ask whether the address is taken, and asking is traffic */
-	if (cidr->family == AF_INET6)
-		header->ifa_flags = IFA_F_NODAD;
+	/*
+	 * A tunnel has nobody to ask whether the address is taken, and asking is
+	 * traffic. The route to its network is ours to make: it must be locked to
+	 * the cell, which the kernel's own could not be.
+	 */
+	mnl_attr_put_u32(message, IFA_FLAGS, IFA_F_NOPREFIXROUTE | (cidr->family == AF_INET6 ? IFA_F_NODAD : 0));
 	mnl_attr_put(message, IFA_LOCAL, net_family_bytes(cidr->family), cidr->addr);
 	mnl_attr_put(message, IFA_ADDRESS, net_family_bytes(cidr->family), cidr->addr);
 	return message;

@@ -60,6 +60,7 @@ int net_link_list(struct net *net, const char *alias_prefix, char ***ret_names, 
 
 /* ---- addresses and routes (addr.c, route.c) ---- */
 
+/* Without a connected route: net_route_to_ensure() makes the one that is wanted. */
 int net_addr_ensure(struct net *net, unsigned ifindex, const struct tg_cidr *addr, struct tg_error *e);
 /* Removes addresses of the link that are not in the list (IPv6 link-local ones stay). */
 int net_addr_prune(struct net *net, unsigned ifindex, const struct tg_cidr *keep, size_t count, struct tg_error *e);

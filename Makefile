@@ -11,5 +11,6 @@ include mk/agent.mk
 include mk/tests.mk
 include mk/vm.mk
 include mk/fuzz.mk
+include mk/bench.mk
 include mk/lint.mk
 include mk/install.mk

@@ -192,7 +192,7 @@ static int exchange_run(struct net *net, struct mnl_socket *socket, struct nlmsg
 		return tg_error(e, -errno, "cannot send to the kernel: %s", strerror(errno));
 	for (;;) {
 		ssize_t got = mnl_socket_recvfrom(socket, net->in, sizeof(net->in));
-		const struct nlmsghdr *message = (const struct nlmsghdr *)net->in;
+		const struct nlmsghdr *message = (const void *)net->in;
 		int left = (int)got;
 
 		if (got < 0 && errno == EINTR)

@@ -90,7 +90,7 @@ TEST(net_rule, twice_is_once)
 	CU_ASSERT_EQUAL(count_rules(), count);
 	for (size_t i = 0; i < count; i++)
 		CU_ASSERT_TRUE(there(&rules[i]));
-	CU_ASSERT_STRING_EQUAL(fixture_output("ip rule show pref %d protocol 84 | head -1 | cut -f2", PRIORITY),
+	CU_ASSERT_STRING_EQUAL(fixture_output("ip rule show pref %d | grep uidrange | cut -f2", PRIORITY),
 			       "from 198.51.100.7 to 192.0.2.0/24 fwmark 0x10000/0x3f0000 uidrange 1000-1000 ipproto tcp "
 			       "sport 5000 dport 1-1023 lookup 54321 proto 84");
 	/* the general one of ours first: the special ones must stay */

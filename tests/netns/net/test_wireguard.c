@@ -312,7 +312,7 @@ static void check_sessions(enum wg_backend backend)
 {
 	struct fake fakes[2];
 	static const char *const names[2] = { "tgw0", "tgw1" };
-	char keys[2][16];
+	char keys[2][32];
 	struct tg_error e;
 	char first[64];
 

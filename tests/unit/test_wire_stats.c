@@ -160,6 +160,44 @@ TEST(wire_stats, missed_and_doubled_slots_are_counted)
 	wire_log_free(&log);
 }
 
+/* A machine that stood still for 60 ms sends what it owes back to back: late, but every slot is served. */
+TEST(wire_stats, packets_that_catch_up_are_late_but_in_their_slots)
+{
+	struct wire_log log = { 0 };
+	struct wire_grid grid;
+
+	add_grid(&log, 0, 100, 1, 220);
+	for (int i = 0; i < 12; i++)
+		add(&log, 111 * (int64_t)PERIOD_NS + i * 20000, 1, 220, WIRE_DATA);
+	add_grid(&log, 112 * (int64_t)PERIOD_NS, 88, 1, 220);
+	grid = fit(&log, 1);
+	CU_ASSERT_EQUAL(grid.missed, 0);
+	CU_ASSERT_EQUAL(grid.doubled, 0);
+	CU_ASSERT_EQUAL(grid.late, 11);
+	CU_ASSERT_EQUAL(grid.slots[100].slot, 100);
+	CU_ASSERT_EQUAL(grid.slots[100].error_ns, 11 * (int64_t)PERIOD_NS);
+	CU_ASSERT_EQUAL(grid.slots[199].slot, 199);
+	wire_grid_free(&grid);
+	wire_log_free(&log);
+}
+
+/* The same without catching up: the slots are gone, and nothing is late. */
+TEST(wire_stats, a_stall_that_is_not_made_up_for_is_missed_slots)
+{
+	struct wire_log log = { 0 };
+	struct wire_grid grid;
+
+	add_grid(&log, 0, 100, 1, 220);
+	add_grid(&log, 111 * (int64_t)PERIOD_NS, 400, 1, 220);
+	grid = fit(&log, 1);
+	CU_ASSERT_EQUAL(grid.missed, 11);
+	CU_ASSERT_EQUAL(grid.doubled, 0);
+	CU_ASSERT_EQUAL(grid.late, 0);
+	CU_ASSERT_EQUAL(grid.slots[499].error_ns, 0);
+	wire_grid_free(&grid);
+	wire_log_free(&log);
+}
+
 /* Slots must be told apart although the grid moves by more than a period in all. */
 TEST(wire_stats, a_grid_that_drifts_is_followed_but_reported)
 {

@@ -12,6 +12,13 @@
  */
 enum { FOLLOW = 32, FIRST = 32 };
 
+/*
+ * Packets that a stalled machine held back come late and close together, and
+ * then the grid goes on as if nothing had happened. A slot counts as missed only
+ * if the packets do not catch up within this time, or this many packets.
+ */
+enum { CATCH_UP_NS = 500000000, CATCH_UP_PACKETS = 64 };
+
 static int64_t divide_rounded(int64_t value, int64_t by)
 {
 	return (value >= 0 ? value + by / 2 : value - by / 2) / by;
@@ -35,21 +42,48 @@ static int64_t first_phase(const struct wire_slot *run, size_t count, int64_t pe
 	return run[0].time_ns + quantile(off, n, 50);
 }
 
+/* How far packet `at` and those after it are behind the grid at `phase` with `at` in slot `slot`, at the
+ * best. */
+static int64_t lasting_lateness(const struct wire_slot *run, size_t count, size_t at, int64_t slot,
+				int64_t phase, int64_t period_ns)
+{
+	size_t window = CATCH_UP_NS / (size_t)period_ns + CATCH_UP_PACKETS;
+	int64_t least = INT64_MAX;
+
+	for (size_t i = at; i < count && i - at < window; i++) {
+		int64_t late = run[i].time_ns - phase - (slot + (int64_t)(i - at)) * period_ns;
+
+		if (late < least)
+			least = late;
+	}
+	return least;
+}
+
 static void assign_slots(struct wire_grid *grid, struct wire_slot *run, size_t count, int64_t period_ns)
 {
-	int64_t phase = first_phase(run, count, period_ns), last = 0;
+	int64_t phase = first_phase(run, count, period_ns), next = 0, last = 0;
 
 	for (size_t i = 0; i < count; i++) {
-		int64_t slot = divide_rounded(run[i].time_ns - phase, period_ns);
+		int64_t off = run[i].time_ns - phase - next * period_ns;
+		int64_t shift = divide_rounded(off, period_ns);
 
-		phase += (run[i].time_ns - phase - slot * period_ns) / FOLLOW;
-		run[i].slot = slot;
-		if (i && slot <= last)
+		/* nothing sends early: then there was one packet too many */
+		if (shift > 0)
+			shift = divide_rounded(lasting_lateness(run, count, i, next, phase, period_ns),
+					       period_ns);
+		run[i].slot = next + shift;
+		off -= shift * period_ns;
+		if (llabs(off) <= period_ns / 2)
+			phase += off / FOLLOW;
+		else
+			grid->late++;
+		if (i && run[i].slot <= last)
 			grid->doubled++;
 		else if (i)
-			grid->missed += (uint64_t)(slot - last - 1);
-		if (!i || slot > last)
-			last = slot;
+			grid->missed += (uint64_t)(run[i].slot - last - 1);
+		if (!i || run[i].slot > last)
+			last = run[i].slot;
+		next = run[i].slot + 1;
 	}
 	for (size_t i = count; i-- > 0;)
 		run[i].slot -= run[0].slot;

@@ -73,13 +73,14 @@ static json_t *grid_object(const struct wire_log *log, int direction, int64_t pe
 		for (size_t i = 0; i < grid.count; i++)
 			errors[i] = llabs(grid.slots[i].error_ns);
 		quantile_sort(errors, grid.count);
-		o = json_pack("{s:f, s:o, s:{s:o, s:o, s:o}, s:I, s:I, s:I}", "period_us",
+		o = json_pack("{s:f, s:o, s:{s:o, s:o, s:o}, s:I, s:I, s:I, s:I}", "period_us",
 			      (double)period_ns / 1e3, "kept_us",
 			      grid.period_ns > 0 ? json_real(grid.period_ns / 1e3) : json_null(), "error_us",
 			      "p50", scaled(errors, grid.count, 50, 1e3), "p99",
 			      scaled(errors, grid.count, 99, 1e3), "max",
 			      scaled(errors, grid.count, 100, 1e3), "runs", (json_int_t)grid.runs, "missed",
-			      (json_int_t)grid.missed, "doubled", (json_int_t)grid.doubled);
+			      (json_int_t)grid.missed, "doubled", (json_int_t)grid.doubled, "late",
+			      (json_int_t)grid.late);
 	}
 	free(errors);
 	wire_grid_free(&grid);
@@ -199,8 +200,9 @@ static json_t *compare_grids(const struct wire_grid *a, const struct wire_grid *
 		difference = json_pack("{s:I, s:o, s:o}", "index", (json_int_t)first, "a",
 				       slot_object(a, first), "b", slot_object(b, first));
 	}
-	return json_pack("{s:[I, I], s:I, s:o}", "packets", (json_int_t)a->count, (json_int_t)b->count,
-			 "differing", differing, "first_difference", difference);
+	return json_pack("{s:[I, I], s:[I, I], s:I, s:o}", "packets", (json_int_t)a->count,
+			 (json_int_t)b->count, "late", (json_int_t)a->late, (json_int_t)b->late, "differing",
+			 differing, "first_difference", difference);
 }
 
 static json_t *compare_direction(const struct wire_log *a, const struct wire_log *b, int direction,

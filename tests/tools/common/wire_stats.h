@@ -59,8 +59,9 @@ struct wire_grid {
 	struct wire_slot *slots;
 	size_t count;
 	uint32_t runs;
-	uint64_t missed;	/* slots between packets of a run that no packet took */
-	uint64_t doubled;	/* packets whose slot was taken */
+	uint64_t missed; /* slots between packets of a run that no packet took, nor made up for later */
+	uint64_t doubled;	/* packets too many: their slot was taken */
+	uint64_t late;		/* packets that came more than half a period after their slot */
 	double period_ns;	/* the mean that was kept, over the longest run */
 };
 
@@ -77,8 +78,8 @@ int wire_summary(const struct wire_log *log, int64_t period_ns, json_t **ret_sum
 
 /*
  * Compares the (run, slot, size) sequences of two captures, direction by
- * direction, as JSON: "equal", and under "up" and "down" packets, differing and
- * the first difference or null.
+ * direction, as JSON: "equal", and under "up" and "down" packets and late
+ * (of both), differing and the first difference or null.
  */
 int wire_compare(const struct wire_log *a, const struct wire_log *b, int64_t period_ns, bool *ret_equal,
 		 json_t **ret_result, struct tg_error *e);

@@ -40,12 +40,31 @@ static bool find_include(const char *text, unsigned *ret_line)
 	return false;
 }
 
+static int read_text(struct conf *c, struct conf_file *file, const char *text)
+{
+	const char *name = shown_name(file->name), *problem;
+	struct conf_number number;
+	unsigned line;
+
+	if (find_include(text, &line))
+		return tg_error(c->e, -EINVAL, "%s:%u: @include, expected one file that says everything",
+				name, line);
+	if (conf_scan(text, &number))
+		return tg_error(c->e, -EINVAL, "%s:%u: %.*s, expected %s", name, number.line,
+				number.len < VALUE_SHOWN ? number.len : VALUE_SHOWN, number.text,
+				number.expected);
+	if (config_read_string(&file->config, text))
+		return 0;
+	problem = config_error_text(&file->config);
+	return tg_error(c->e, -EINVAL, "%s:%d: %s", name, config_error_line(&file->config),
+			problem ? problem : "syntax error");
+}
+
 int conf_file_open(struct conf *c, struct conf_file *file, const char *text, size_t size)
 {
 	const char *name = shown_name(file->name);
-	unsigned line;
 	char *copy;
-	int ret = 0;
+	int ret;
 
 	if (size > CONF_MAX_SIZE)
 		return tg_error(c->e, -EINVAL, "%s: more than %u bytes, expected a policy", name,
@@ -57,13 +76,7 @@ int conf_file_open(struct conf *c, struct conf_file *file, const char *text, siz
 		return tg_error(c->e, -ENOMEM, "%s: out of memory", name);
 	config_init(&file->config);
 	file->open = true;
-	if (find_include(copy, &line))
-		ret = tg_error(c->e, -EINVAL, "%s:%u: @include, expected one file that says everything", name,
-			       line);
-	else if (!config_read_string(&file->config, copy))
-		ret = tg_error(c->e, -EINVAL, "%s:%d: %s", name, config_error_line(&file->config),
-			       config_error_text(&file->config) ? config_error_text(&file->config)
-								: "syntax error");
+	ret = read_text(c, file, copy);
 	free(copy);
 	return ret;
 }

@@ -48,6 +48,17 @@ struct conf_word {
 	int value;
 };
 
+/* A number that libconfig would misread. */
+struct conf_number {
+	const char *text;	/* where it stands; `len` characters */
+	int len;
+	unsigned line;
+	const char *expected;
+};
+
+/* -ERANGE and the first such number in `text`, or 0. */
+int conf_scan(const char *text, struct conf_number *ret_number);
+
 /* Opens `text` of `size` bytes; -EINVAL with a message. The caller closes the file in any case. */
 int conf_file_open(struct conf *c, struct conf_file *file, const char *text, size_t size);
 void conf_file_close(struct conf_file *file);

@@ -85,6 +85,7 @@ int conf_path(const struct conf *c, const config_setting_t *s, char **ret_path)
 
 int conf_cidr(const struct conf *c, const config_setting_t *s, bool network, struct tg_cidr *ret_cidr)
 {
+	static const uint8_t mapped[12] = { [10] = 0xff, [11] = 0xff };
 	const char *text = config_setting_get_string(s);
 	char corrected[TG_CIDR_TEXT_LEN];
 	struct tg_cidr cidr, masked;
@@ -92,6 +93,8 @@ int conf_cidr(const struct conf *c, const config_setting_t *s, bool network, str
 	if (!text || tg_parse_cidr(text, &cidr))
 		return conf_expected(c, s, "an address or prefix such as 192.0.2.0/24 or 2001:db8::/32");
 	masked = tg_cidr_network(&cidr);
+	if (cidr.family == AF_INET6 && !memcmp(cidr.addr, mapped, sizeof(mapped)))
+		return conf_expected(c, s, "an IPv4 address in its own form, as no packet carries this one");
 	if (network && !tg_cidr_equal(&masked, &cidr))
 		return conf_expected(c, s, "%s: no bits beyond the prefix", tg_cidr_text(&masked, corrected));
 	*ret_cidr = cidr;

@@ -366,6 +366,20 @@ TEST(policy, a_single_host_is_the_target_of_dummies)
 	tg_policy_free(p);
 }
 
+TEST(policy, numbers_in_texts_and_comments_are_left_alone)
+{
+	struct tg_policy *p = expect_changed("policy_version = 5000000000L;",
+					     "# 0x10 99999999999\n// 0x10 \"\n/* 0x10 \" 99999999999 */\n"
+					     "policy_version = 2147483647; # \"");
+
+	CU_ASSERT_EQUAL(p->version, 2147483647);
+	CU_ASSERT_EQUAL(p->rules[2].mark, 0x10);
+	tg_policy_free(p);
+	p = expect_changed("5000000000L", "9223372036854775807LL");
+	CU_ASSERT_EQUAL(p->version, 9223372036854775807ull);
+	tg_policy_free(p);
+}
+
 TEST(policy, durations_are_exact)
 {
 	static const struct {

@@ -307,6 +307,18 @@ TEST(policy, external_tunnels_and_pad_classes_arrive)
 	tg_policy_free(p);
 }
 
+TEST(policy, several_peers_need_no_target_for_dummies)
+{
+	struct tg_policy *p = expect_loaded("tests/policies/good/two-robots.conf", NULL);
+	const struct tg_tunnel *t = &p->tunnels[0];
+
+	CU_ASSERT(t->peer_count == 2 && p->role == TG_ROLE_GATEWAY && p->warning_count == 0);
+	CU_ASSERT(t->peers[0].endpoint.family == 0 && t->peers[1].keepalive_s == 0);
+	CU_ASSERT(t->peers[0].dummy_target.s6_addr[15] == 2 && t->peers[1].dummy_target.s6_addr[15] == 3);
+	CU_ASSERT(t->dummy_source.s6_addr[15] == 1 && IN6_IS_ADDR_UNSPECIFIED(&t->dummy_target));
+	tg_policy_free(p);
+}
+
 TEST(policy, every_key_of_a_rule_arrives)
 {
 	struct tg_policy *p = expect_loaded(GOOD, NULL);

@@ -82,7 +82,7 @@ TEST(net_link, veth_repairs)
 		"ethtool -K tgt0 tso on gso on tx-udp-segmentation on tx-gso-list on",
 		"ethtool -K tgt1 gro on",
 		"sysctl -qw net.ipv6.conf.tgt0.disable_ipv6=0",
-		"ip link del tgt0; ip link add tgt0 alias x type dummy; ip link set tgt0 alias " ALIAS,
+		"ip link del tgt0; ip link add tgt0 alias x type dummy; ip link set tgt0 alias tensorguard:tgt",
 		"ip link set tgt1 name tgt9",
 	};
 	struct tg_error e;

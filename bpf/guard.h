@@ -37,8 +37,7 @@ static __always_inline int drop_of_class(struct tg_stats *st, const struct packe
  */
 static __always_inline int guard(struct __sk_buff *skb, __u32 l2, int in_place)
 {
-	__u32 zero = 0, slot, class_id, index, head;
-	struct tg_policy_word *word;
+	__u32 class_id, index, head, size;
 	struct tg_config *conf;
 	struct tg_class *class;
 	struct tg_stats *st;
@@ -50,27 +49,24 @@ static __always_inline int guard(struct __sk_buff *skb, __u32 l2, int in_place)
 	if (reason)
 		return drop(reason);
 	note_packet(&p);
-	word = bpf_map_lookup_elem(&policy, &zero);
-	if (!word)
-		return drop(TG_DROP_NO_CLASS);
-	generation = word->generation;	/* once: no packet sees two policies */
-	slot = generation & 1;
-	conf = bpf_map_lookup_elem(&config, &slot);
+	conf = current_config(&generation);
 	if (!conf)
 		return drop(TG_DROP_NO_CLASS);
 	class_id = classify(conf, &p, generation, skb->mark);
 	st = class_stats(TG_OUT, class_id);
-	index = slot * TG_MAX_CLASSES + class_id;
+	index = (generation & 1) * TG_MAX_CLASSES + class_id;
 	class = bpf_map_lookup_elem(&classes, &index);
 	if (!st || !class || !class->defence)
 		return drop(TG_DROP_NO_CLASS);
-	reason = pad(skb, l2, class, &p, st);
+	reason = pad(skb, l2, class, &p, &size);
+	if (!reason && class->queue != TG_NO_QUEUE)
+		reason = enqueue(skb, l2, class_id, class, &p, &head);
 	if (reason)
 		return drop_of_class(st, &p, reason);
+	st->real_packets++;
+	st->real_bytes += p.ip_len;
+	st->pad_bytes += size - p.ip_len;
 	if (class->queue != TG_NO_QUEUE) {
-		reason = enqueue(skb, l2, class_id, class, &p, &head);
-		if (reason)
-			return drop_of_class(st, &p, reason);
 		count_reason(TG_PASS_QUEUED);
 		return bpf_redirect(head, 0);
 	}

@@ -6,6 +6,7 @@
  *	tg_segment	tc ingress of the segmenter's tail: the same for the pieces of GSO super-packets
  *	tg_release	tc ingress of a queue's tail: what the clock let go, into the tunnel
  *	tg_ingress	tc ingress of the tunnel: count, drop the peer's dummies
+ *	tg_mute		generic XDP of a tunnel with paced classes: drops the dummies before packet sockets see them
  *
  * Every path ends in exactly one verdict of verdict.h.
  */
@@ -128,38 +129,35 @@ int tg_release(struct __sk_buff *skb)
 	return bpf_redirect(tunnel_ifindex(), 0);
 }
 
-static __always_inline int count_dummy(struct __sk_buff *skb, const struct tg_config *conf)
+static __always_inline void count_dummy(const struct tg_config *conf, __u32 len)
 {
 	struct tg_stats *st = class_stats(TG_IN, conf->dummy_class);
 
 	if (st) {
 		st->dummy_packets++;
-		st->dummy_bytes += skb->len - tunnel_l2_len;
+		st->dummy_bytes += len;
 	}
-	return drop(TG_DROP_DUMMY);
+	count_reason(TG_DROP_DUMMY);
 }
 
 SEC("tc")
 int tg_ingress(struct __sk_buff *skb)
 {
-	struct tg_policy_word *word;
 	struct tg_config *conf;
-	__u32 zero = 0, slot;
 	struct tg_stats *st;
+	__u64 generation;
 	struct packet p;
 
-	word = bpf_map_lookup_elem(&policy, &zero);
-	if (!word)
-		return TC_ACT_OK;
-	slot = word->generation & 1;
-	conf = bpf_map_lookup_elem(&config, &slot);
+	conf = current_config(&generation);
 	/* What is malformed here goes to the stack, which drops it: the tunnel authenticated its sender. */
 	if (!conf || parse_packet(skb, tunnel_l2_len, &p))
 		return TC_ACT_OK;
-	if (p.no_next)
-		return count_dummy(skb, conf);
+	if (p.no_next) {
+		count_dummy(conf, skb->len - tunnel_l2_len);
+		return TC_ACT_SHOT;
+	}
 	reverse_flow(&p.flow);
-	st = class_stats(TG_IN, conf->class_count > 1 ? classify(conf, &p, word->generation, skb->mark) :
+	st = class_stats(TG_IN, conf->class_count > 1 ? classify(conf, &p, generation, skb->mark) :
 							conf->default_class);
 	if (st) {
 		st->real_packets++;
@@ -167,4 +165,20 @@ int tg_ingress(struct __sk_buff *skb)
 	}
 	count_reason(TG_PASS_INGRESS);
 	return TC_ACT_OK;
+}
+
+SEC("xdp")
+int tg_mute(struct xdp_md *xdp)
+{
+	void *data = (void *)(long)xdp->data, *end = (void *)(long)xdp->data_end;
+	struct ipv6hdr *ip = data + tunnel_l2_len;
+	struct tg_config *conf;
+	__u64 generation;
+
+	if ((void *)(ip + 1) > end || ip->version != 6 || ip->nexthdr != IPPROTO_NONE)
+		return XDP_PASS;
+	conf = current_config(&generation);
+	if (conf)
+		count_dummy(conf, end - (void *)ip);
+	return XDP_DROP;
 }

@@ -126,7 +126,20 @@ static __always_inline __u32 segmenter_ifindex(void)
 	return d ? d->segmenter_ifindex : 0;
 }
 
-/* Statistics of a class; NULL only for an index out of range. */
+/* The policy in force. The generation is read once, so that no packet sees two policies. */
+static __always_inline struct tg_config *current_config(__u64 *ret_generation)
+{
+	__u32 zero = 0, slot;
+	struct tg_policy_word *word = bpf_map_lookup_elem(&policy, &zero);
+
+	if (!word)
+		return 0;
+	*ret_generation = word->generation;
+	slot = *ret_generation & 1;
+	return bpf_map_lookup_elem(&config, &slot);
+}
+
+/* Statistics of a class; 0 only for an index out of range. */
 static __always_inline struct tg_stats *class_stats(__u32 direction, __u32 class)
 {
 	__u32 index = direction * TG_MAX_CLASSES + class;

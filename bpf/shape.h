@@ -35,9 +35,9 @@ static __always_inline int clear_ecn(struct __sk_buff *skb, __u32 l3, const stru
 	return 0;
 }
 
-/* Pads the packet, which begins after `l2` bytes of link header. Returns 0 or the drop reason. */
+/* Pads the packet, which begins after `l2` bytes of link header. Returns 0 and its size, or the drop reason. */
 static __always_inline int pad(struct __sk_buff *skb, __u32 l2, const struct tg_class *class,
-			       const struct packet *p, struct tg_stats *st)
+			       const struct packet *p, __u32 *ret_size)
 {
 	__u32 random = class->pad_mode == TG_PAD_UNIFORM ? bpf_get_prandom_u32() : 0;
 	__u32 target;
@@ -50,9 +50,7 @@ static __always_inline int pad(struct __sk_buff *skb, __u32 l2, const struct tg_
 		return TG_DROP_HELPER;
 	if (target + l2 != skb->len && bpf_skb_change_tail(skb, target + l2, 0))
 		return TG_DROP_HELPER;
-	st->real_packets++;
-	st->real_bytes += p->ip_len;
-	st->pad_bytes += target - p->ip_len;
+	*ret_size = target;
 	return 0;
 }
 

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <errno.h>
+#include <linux/if_link.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
@@ -18,6 +20,17 @@ static enum bpf_tc_attach_point attach_point(enum dp_hook hook)
 static const char *hook_name(enum dp_hook hook)
 {
 	return hook == DP_HOOK_EGRESS ? "egress" : "ingress";
+}
+
+static int program_id(const struct dataplane *dp, enum dp_prog prog, __u32 *ret_id, struct tg_error *e)
+{
+	struct bpf_prog_info info = { 0 };
+	__u32 len = sizeof(info);
+
+	if (bpf_obj_get_info_by_fd(dp->progs[prog], &info, &len))
+		return tg_error(e, -errno, "cannot read the program's identity: %s", strerror(errno));
+	*ret_id = info.id;
+	return 0;
 }
 
 int dataplane_attach(const struct dataplane *dp, enum dp_prog prog, unsigned ifindex, enum dp_hook hook,
@@ -48,12 +61,12 @@ int dataplane_attached(const struct dataplane *dp, enum dp_prog prog, unsigned i
 {
 	DECLARE_LIBBPF_OPTS(bpf_tc_hook, tc, .ifindex = (int)ifindex, .attach_point = attach_point(hook));
 	DECLARE_LIBBPF_OPTS(bpf_tc_opts, opts, .handle = FILTER_HANDLE, .priority = FILTER_PRIORITY);
-	struct bpf_prog_info info = { 0 };
-	__u32 len = sizeof(info);
+	__u32 id;
 	int ret;
 
-	if (bpf_obj_get_info_by_fd(dp->progs[prog], &info, &len))
-		return tg_error(e, -errno, "cannot read the program's identity: %s", strerror(errno));
+	ret = program_id(dp, prog, &id, e);
+	if (ret)
+		return ret;
 	ret = bpf_tc_query(&tc, &opts);
 	/* no filter there, no clsact, or no such device */
 	if (ret == -ENOENT || ret == -EINVAL || ret == -ENODEV) {
@@ -63,8 +76,73 @@ int dataplane_attached(const struct dataplane *dp, enum dp_prog prog, unsigned i
 	if (ret)
 		return tg_error(e, ret, "cannot query the %s filters of device %u: %s", hook_name(hook), ifindex,
 				strerror(-ret));
-	*ret_attached = opts.prog_id == info.id;
+	*ret_attached = opts.prog_id == id;
 	return 0;
+}
+
+/* Identity of the generic XDP program of the device, 0 = none. */
+static int xdp_program(unsigned ifindex, __u32 *ret_id, struct tg_error *e)
+{
+	int ret = bpf_xdp_query_id((int)ifindex, XDP_FLAGS_SKB_MODE, ret_id);
+
+	return ret ? tg_error(e, ret, "cannot query the XDP program of device %u: %s", ifindex, strerror(-ret)) : 0;
+}
+
+int dataplane_mute_attached(const struct dataplane *dp, unsigned ifindex, bool *ret_attached, struct tg_error *e)
+{
+	__u32 ours, there;
+	int ret;
+
+	ret = program_id(dp, DP_MUTE, &ours, e);
+	if (!ret)
+		ret = xdp_program(ifindex, &there, e);
+	if (!ret)
+		*ret_attached = there == ours;
+	return ret;
+}
+
+/* Whether the program is a tg_mute, of this or of an earlier load. */
+static bool is_mute(__u32 id)
+{
+	struct bpf_prog_info info = { 0 };
+	__u32 len = sizeof(info);
+	int fd = bpf_prog_get_fd_by_id(id), err;
+
+	if (fd < 0)
+		return false;
+	err = bpf_obj_get_info_by_fd(fd, &info, &len);
+	close(fd);
+	return !err && !strcmp(info.name, dp_prog_names[DP_MUTE]);
+}
+
+int dataplane_attach_mute(const struct dataplane *dp, unsigned ifindex, struct tg_error *e)
+{
+	__u32 ours, there;
+	int ret;
+
+	ret = program_id(dp, DP_MUTE, &ours, e);
+	if (!ret)
+		ret = xdp_program(ifindex, &there, e);
+	if (ret || there == ours)
+		return ret;
+	if (there && !is_mute(there))
+		return tg_error(e, -EBUSY, "device %u has an XDP program of somebody else", ifindex);
+	ret = bpf_xdp_attach((int)ifindex, dp->progs[DP_MUTE], XDP_FLAGS_SKB_MODE, NULL);
+	if (ret)
+		return tg_error(e, ret, "cannot attach %s to device %u: %s", dp_prog_names[DP_MUTE], ifindex,
+				strerror(-ret));
+	return 0;
+}
+
+int dataplane_detach_mute(unsigned ifindex, struct tg_error *e)
+{
+	__u32 there;
+	int ret = xdp_program(ifindex, &there, e);
+
+	if (ret || !there || !is_mute(there))
+		return ret;
+	ret = bpf_xdp_detach((int)ifindex, XDP_FLAGS_SKB_MODE, NULL);
+	return ret ? tg_error(e, ret, "cannot detach from the XDP hook of device %u: %s", ifindex, strerror(-ret)) : 0;
 }
 
 static int detach_hook(unsigned ifindex, enum dp_hook hook, struct tg_error *e)

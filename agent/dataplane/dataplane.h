@@ -23,7 +23,7 @@ enum dp_map {
 	DP_DEVICES, DP_PORTS, DP_STATS, DP_REASONS, DP_MAP_COUNT
 };
 
-enum dp_prog { DP_EGRESS, DP_INGRESS, DP_SEGMENT, DP_RELEASE, DP_PROG_COUNT };
+enum dp_prog { DP_EGRESS, DP_INGRESS, DP_SEGMENT, DP_RELEASE, DP_MUTE, DP_PROG_COUNT };
 
 struct dataplane {
 	char tunnel[TG_TUNNEL_NAME_LEN];
@@ -60,6 +60,11 @@ int dataplane_attach(const struct dataplane *dp, enum dp_prog prog, unsigned ifi
 /* Whether exactly this program is attached there. */
 int dataplane_attached(const struct dataplane *dp, enum dp_prog prog, unsigned ifindex, enum dp_hook hook,
 		       bool *ret_attached, struct tg_error *e);
+/* The same for tg_mute: generic XDP, so that any device takes it. -EBUSY when somebody else's program is there. */
+int dataplane_attach_mute(const struct dataplane *dp, unsigned ifindex, struct tg_error *e);
+int dataplane_mute_attached(const struct dataplane *dp, unsigned ifindex, bool *ret_attached, struct tg_error *e);
+/* Takes it off; somebody else's program stays. */
+int dataplane_detach_mute(unsigned ifindex, struct tg_error *e);
 /* Takes our filters off a device that stays (an external tunnel), and its clsact if nobody else's filter is in it. */
 int dataplane_detach(struct net *net, unsigned ifindex, struct tg_error *e);
 

@@ -27,7 +27,7 @@ const char *const dp_map_names[DP_MAP_COUNT] = {
 
 const char *const dp_prog_names[DP_PROG_COUNT] = {
 	[DP_EGRESS] = "tg_egress", [DP_INGRESS] = "tg_ingress", [DP_SEGMENT] = "tg_segment",
-	[DP_RELEASE] = "tg_release",
+	[DP_RELEASE] = "tg_release", [DP_MUTE] = "tg_mute",
 };
 
 /* What libbpf said last: the verifier's reason, mostly. */
@@ -132,6 +132,7 @@ static int skeleton_prog_fd(const struct guardian_bpf *skel, enum dp_prog prog)
 	const struct bpf_program *const progs[DP_PROG_COUNT] = {
 		[DP_EGRESS] = skel->progs.tg_egress, [DP_INGRESS] = skel->progs.tg_ingress,
 		[DP_SEGMENT] = skel->progs.tg_segment, [DP_RELEASE] = skel->progs.tg_release,
+		[DP_MUTE] = skel->progs.tg_mute,
 	};
 
 	return bpf_program__fd(progs[prog]);

@@ -25,6 +25,14 @@ const char *tunnel_device(const struct tg_tunnel *tunnel)
 	return tunnel->external[0] ? tunnel->external : tunnel->name;
 }
 
+bool tunnel_is_paced(const struct tg_tunnel *tunnel)
+{
+	for (size_t i = 0; i < tunnel->class_count; i++)
+		if (tunnel->classes[i].defence == TG_DEFENCE_CONSTANT)
+			return true;
+	return false;
+}
+
 /* The backend that made the device stays; else the kernel's own WireGuard where there is one. */
 static int choose_backend(struct net *net, const struct tg_tunnel *tunnel, enum wg_backend *ret_backend,
 			  struct tg_error *e)
@@ -198,6 +206,22 @@ static int configure_device(struct net *net, const struct tg_tunnel *tunnel, enu
 	return ret;
 }
 
+/*
+ * Generic XDP turns the device's GRO off, so only where dummies are to be
+ * expected. An external device may have an XDP program of somebody else: then
+ * tg_ingress drops the dummies, behind the packet sockets instead of before.
+ */
+static int mute_dummies(const struct dataplane *dp, const struct tg_tunnel *tunnel, unsigned ifindex,
+			struct tg_error *e)
+{
+	int ret;
+
+	if (!tunnel_is_paced(tunnel))
+		return dataplane_detach_mute(ifindex, e);
+	ret = dataplane_attach_mute(dp, ifindex, e);
+	return ret == -EBUSY && tunnel->external[0] ? 0 : ret;
+}
+
 /* Programs and tables of one tunnel; `old` is the policy that is in force, or NULL. */
 static int shape_tunnel(struct instance *in, size_t n, const struct tg_policy *old, unsigned ifindex,
 			struct tg_error *e)
@@ -225,6 +249,8 @@ static int shape_tunnel(struct instance *in, size_t n, const struct tg_policy *o
 	if (!ret)
 		ret = dataplane_attach(dp, DP_INGRESS, ifindex, DP_HOOK_INGRESS, e);
 	if (!ret)
+		ret = mute_dummies(dp, tunnel, ifindex, e);
+	if (!ret)
 		ret = dataplane_attach(dp, DP_EGRESS, ifindex, DP_HOOK_EGRESS, e);
 	if (!ret)
 		ret = drain_unused(in->net, dp, taken, e);
@@ -244,6 +270,13 @@ static int tunnel_up(struct instance *in, size_t n, const struct tg_policy *old,
 	return ret ? tg_error_prefix(e, ret, "tunnel %s", tunnel->name) : 0;
 }
 
+static int detach_all(struct net *net, unsigned ifindex, struct tg_error *e)
+{
+	int ret = dataplane_detach_mute(ifindex, e);
+
+	return ret ? ret : dataplane_detach(net, ifindex, e);
+}
+
 static int release_external(struct instance *in, const char *name, struct tg_error *e)
 {
 	struct dataplane *dp;
@@ -257,7 +290,7 @@ static int release_external(struct instance *in, const char *name, struct tg_err
 		if (!dataplane_devices_get(dp, &devices, NULL) && devices.tunnel_ifindex &&
 		    if_indextoname(devices.tunnel_ifindex, device) && !net_link_get(in->net, device, &link, NULL) &&
 		    strncmp(link.alias, TG_LINK_ALIAS, sizeof(TG_LINK_ALIAS) - 1))
-			ret = dataplane_detach(in->net, devices.tunnel_ifindex, e);
+			ret = detach_all(in->net, devices.tunnel_ifindex, e);
 		dataplane_close(dp);
 	}
 	return ret;

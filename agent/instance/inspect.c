@@ -35,6 +35,18 @@ static void check_attached(struct report *r, const struct dataplane *dp, enum dp
 		problem(r, "tunnel %s: %s is not attached to %s", dp->tunnel, dp_prog_names[prog], device);
 }
 
+static void check_mute(struct report *r, const struct dataplane *dp, const struct tg_tunnel *tunnel,
+		       const struct tunnel_report *t)
+{
+	bool attached = false;
+
+	/* on an external device it may be somebody else's place */
+	if (!tunnel_is_paced(tunnel) || tunnel->external[0])
+		return;
+	if (dataplane_mute_attached(dp, t->ifindex, &attached, NULL) || !attached)
+		problem(r, "tunnel %s: %s is not attached to %s", dp->tunnel, dp_prog_names[DP_MUTE], t->device);
+}
+
 static void check_pair(struct instance *in, struct report *r, const struct dataplane *dp, const char *head,
 		       enum dp_prog prog)
 {
@@ -81,21 +93,13 @@ static void check_classes(struct instance *in, struct report *r, const struct da
 	}
 }
 
-static bool has_paced_class(const struct tg_tunnel *tunnel)
-{
-	for (size_t i = 0; i < tunnel->class_count; i++)
-		if (tunnel->classes[i].defence == TG_DEFENCE_CONSTANT)
-			return true;
-	return false;
-}
-
 /* A peer that shapes sends dummies as long as a session lasts; one that does not never sends any. */
 static void judge_peer(struct report *r, const struct dataplane *dp, const struct tg_tunnel *tunnel,
 		       struct tunnel_report *t)
 {
 	uint64_t real = 0, dummies = 0;
 
-	if (!has_paced_class(tunnel))
+	if (!tunnel_is_paced(tunnel))
 		return;
 	for (unsigned i = 0; i < tunnel->class_count; i++) {
 		struct tg_stats st;
@@ -135,6 +139,7 @@ static void inspect_dataplane(struct instance *in, struct report *r, const struc
 	if (t->ifindex) {
 		check_attached(r, dp, DP_EGRESS, t->ifindex, DP_HOOK_EGRESS, t->device);
 		check_attached(r, dp, DP_INGRESS, t->ifindex, DP_HOOK_INGRESS, t->device);
+		check_mute(r, dp, tunnel, t);
 	}
 	segmenter_names(tunnel->name, head, tail);
 	check_pair(in, r, dp, head, DP_SEGMENT);

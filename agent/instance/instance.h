@@ -79,6 +79,8 @@ int instance_bring_down(struct instance *in, struct tg_error *e);
 void segmenter_names(const char *tunnel, char ret_head[IFNAMSIZ], char ret_tail[IFNAMSIZ]);
 /* The tunnel's device: the managed one or the external one. */
 const char *tunnel_device(const struct tg_tunnel *tunnel);
+/* Whether any of its classes has a schedule, and so dummies. */
+bool tunnel_is_paced(const struct tg_tunnel *tunnel);
 
 /* ---- differences (inspect.c) ---- */
 

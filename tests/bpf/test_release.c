@@ -5,6 +5,8 @@
 #include <string.h>
 #include <time.h>
 
+#include <bpf/bpf.h>
+
 #include "fixture.h"
 #include "harness.h"
 
@@ -164,6 +166,9 @@ TEST(bpf_release, overflow_drop_keeps_the_delay_budget)
 	CU_ASSERT_EQUAL(queued, 5);	/* 25 ms at 5 ms a cell */
 	CU_ASSERT_EQUAL(dropped, 3);
 	CU_ASSERT_EQUAL(fixture_stats(TG_OUT, 0).drop_packets, 3);
+	/* what was dropped was not sent */
+	CU_ASSERT_EQUAL(fixture_stats(TG_OUT, 0).real_packets, 5);
+	CU_ASSERT_EQUAL(fixture_stats(TG_OUT, 0).real_bytes + fixture_stats(TG_OUT, 0).pad_bytes, 5 * 160);
 }
 
 TEST(bpf_release, overflow_stretch_goes_on_to_the_limit)
@@ -209,6 +214,30 @@ TEST(bpf_ingress, dummies_are_dropped_and_counted)
 	CU_ASSERT_EQUAL(o.reasons[TG_DROP_DUMMY], 1);
 	CU_ASSERT_EQUAL(fixture_stats(TG_IN, 0).dummy_packets, 1);
 	CU_ASSERT_EQUAL(fixture_stats(TG_IN, 0).dummy_bytes, 160);
+}
+
+static int run_mute(const struct packet_spec *packet)
+{
+	uint8_t frame[PACKET_ROOM];
+	DECLARE_LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = frame, .repeat = 1);
+
+	opts.data_size_in = (uint32_t)packet_build(packet, frame);
+	return bpf_prog_test_run_opts(fixture()->progs[DP_MUTE], &opts) ? -1 : (int)opts.retval;
+}
+
+TEST(bpf_ingress, xdp_mutes_dummies_and_nothing_else)
+{
+	struct packet_spec packet = { .family = 6, .src = "fd54::1", .dst = "fd54::2", .proto = IPPROTO_NONE,
+				      .payload = 120 };
+
+	fixture_policy(PACED("10s", "drop"));
+	CU_ASSERT_EQUAL(run_mute(&packet), XDP_DROP);
+	CU_ASSERT_EQUAL(fixture_stats(TG_IN, 0).dummy_bytes, 160);
+	packet.proto = IPPROTO_UDP;
+	CU_ASSERT_EQUAL(run_mute(&packet), XDP_PASS);
+	packet = (struct packet_spec){ .family = 4, .src = "10.1.0.1", .dst = "10.84.0.2", .proto = 59, .payload = 99 };
+	CU_ASSERT_EQUAL(run_mute(&packet), XDP_PASS);
+	CU_ASSERT_EQUAL(fixture_stats(TG_IN, 0).dummy_packets, 1);
 }
 
 TEST(bpf_ingress, real_packets_pass_and_are_counted_under_their_class)

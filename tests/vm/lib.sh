@@ -4,6 +4,7 @@
 # machine, on scripts/testbed: robot -- wan -- gateway -- plant.
 
 export BUILD=${BUILD:-build}
+# shellcheck disable=SC2034 # for the tests
 BIN=$PWD/$BUILD/bin
 TOOLS=$PWD/$BUILD/tools
 WORK=$(mktemp -d) || exit 1
@@ -171,16 +172,17 @@ tcp_copy()
 # udp_echo FAMILY BYTES...: datagrams of these sizes come back unchanged.
 udp_echo()
 {
-	local family=$1 address size server status=0
+	# A port for each family: the other's last answer may still be on its way.
+	local family=$1 port=500$1 address size server status=0
 	address=$(address_of "$1")
 
 	shift
-	plant socat -b 65536 -T 2 "UDP$family-RECVFROM:5002,bind=$address,reuseaddr,fork" PIPE &
+	plant socat -b 65536 -T 2 "UDP$family-RECVFROM:$port,bind=$address,reuseaddr,fork" PIPE &
 	server=$!
-	wait_until listens u 5002 || status=1
+	wait_until listens u $port || status=1
 	for size in "$@"; do
 		head -c "$size" /dev/urandom > "$WORK/sent"
-		robot timeout 10 socat -b 65536 -t 2 - "UDP$family:$address:5002" < "$WORK/sent" > "$WORK/received" &&
+		robot timeout 10 socat -b 65536 -t 2 - "UDP$family:$address:$port" < "$WORK/sent" > "$WORK/received" &&
 			cmp "$WORK/sent" "$WORK/received" || status=1
 	done
 	kill $server
@@ -207,7 +209,7 @@ traffic()
 
 	for family in 4 6; do
 		check "$1/ping$family" "no answer" pings "$family" 0 56 "${3:-1300}"
-		check "$1/udp$family" "datagrams did not come back as sent" udp_echo "$family" 1 100 "${3:-1300}"
+		check "$1/udp$family" "datagrams did not come back as sent" udp_echo "$family" 1 "${3:-1300}"
 		check "$1/tcp$family-up" "the file did not arrive as sent" tcp_copy "$family" up "$2"
 		check "$1/tcp$family-down" "the file did not arrive as sent" tcp_copy "$family" down "$2"
 	done

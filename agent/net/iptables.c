@@ -23,6 +23,7 @@ static int run(const char *const *argv, const char *input, char **ret_output, st
 	struct process process = { .argv = argv, .input = input, .timeout_ms = TOOL_TIMEOUT_MS };
 	struct process_result result;
 	int err = process_run(&process, &result, e);
+	bool missing;
 
 	if (err)
 		return err;
@@ -32,8 +33,9 @@ static int run(const char *const *argv, const char *input, char **ret_output, st
 	}
 	free(result.output);
 	/* a table or a family that the kernel has not: nothing of ours can be in it */
-	err = strstr(result.message, "Table does not exist") || strstr(result.message, "Address family not supported") ?
-	      -EAFNOSUPPORT : -EIO;
+	missing = strstr(result.message, "Table does not exist") ||
+		  strstr(result.message, "Address family not supported");
+	err = missing ? -EAFNOSUPPORT : -EIO;
 	return tg_error(e, err, "%s failed: %s", argv[0],
 			result.message[0] ? result.message : "no message from it");
 }
@@ -54,8 +56,8 @@ static int saved_table(const struct tools *tools, const struct tg_policy *policy
 static int script_error(struct tg_error *e, int err, const struct tools *tools)
 {
 	if (err == -E2BIG)
-		return tg_error(e, err, "the policy's flow rules need more than %d rules of %s", IPTABLES_MAX_RULES,
-				tools->restore);
+		return tg_error(e, err, "the policy's flow rules need more than %d rules of %s",
+				IPTABLES_MAX_RULES, tools->restore);
 	return tg_error(e, err, "%s", strerror(-err));
 }
 

@@ -5,7 +5,8 @@
 
 #include "net/internal.h"
 
-static struct nlmsghdr *route_message(struct net *net, uint16_t type, uint16_t flags, const struct net_route *route)
+static struct nlmsghdr *route_message(struct net *net, uint16_t type, uint16_t flags,
+				      const struct net_route *route)
 {
 	struct nlmsghdr *message = net_message(net, type, flags);
 	struct rtmsg *header = mnl_nlmsg_put_extra_header(message, sizeof(*header));
@@ -32,9 +33,11 @@ static int route_put(struct net *net, uint16_t how, const struct net_route *rout
 	struct nlattr *metrics;
 	int err;
 
-	/* IPv6 too, and below its least MTU of 1280: kernels 5.10, 6.1 and 6.18 store such a lock and keep to it
-	 * (UDP is cut into fragments of that size, TCP's segments fit it), and without it everything that is
-	 * longer than a small cell would be dropped. A test in tests/netns/net holds them to it. */
+	/*
+	 * IPv6 too, and below its least MTU of 1280: kernels 5.10 to 6.18 take such a lock and go on sending.
+	 * Seen on 6.18: UDP is cut into fragments of that size, TCP's segments fit it. Without it everything
+	 * longer than a small cell would be dropped. A test in tests/netns/net holds the kernel to it.
+	 */
 	if (route->mtu_lock) {
 		metrics = mnl_attr_nest_start(message, RTA_METRICS);
 		mnl_attr_put_u32(message, RTAX_LOCK, 1u << RTAX_MTU);
@@ -74,7 +77,9 @@ int net_route_ensure(struct net *net, uint32_t table, unsigned ifindex, unsigned
 int net_route_to_ensure(struct net *net, const struct tg_cidr *to, unsigned ifindex, unsigned mtu_lock,
 			struct tg_error *e)
 {
-	struct net_route route = { .to = *to, .table = RT_TABLE_MAIN, .ifindex = ifindex, .mtu_lock = mtu_lock };
+	struct net_route route = {
+		.to = *to, .table = RT_TABLE_MAIN, .ifindex = ifindex, .mtu_lock = mtu_lock
+	};
 	struct net_route *all;
 	bool ours = false;
 	size_t count;
@@ -119,8 +124,10 @@ static int take_route(const struct nlmsghdr *reply, void *data)
 		return -ENOMEM;
 	route->to.family = header->rtm_family;
 	route->to.length = header->rtm_dst_len;
-	if (table[RTA_DST] && mnl_attr_get_payload_len(table[RTA_DST]) >= net_family_bytes(header->rtm_family))
-		memcpy(route->to.addr, mnl_attr_get_payload(table[RTA_DST]), net_family_bytes(header->rtm_family));
+	if (table[RTA_DST] &&
+	    mnl_attr_get_payload_len(table[RTA_DST]) >= net_family_bytes(header->rtm_family))
+		memcpy(route->to.addr, mnl_attr_get_payload(table[RTA_DST]),
+		       net_family_bytes(header->rtm_family));
 	route->table = net_attr_u32(table[RTA_TABLE], header->rtm_table);
 	route->ifindex = net_attr_u32(table[RTA_OIF], 0);
 	read_metrics(table[RTA_METRICS], route);

@@ -48,8 +48,8 @@ int tg_key_from_base64(const char *text, uint8_t ret_key[static TG_KEY_BYTES])
 		int a = decode_char((unsigned char)in[0]), b = decode_char((unsigned char)in[1]);
 		int c = decode_char((unsigned char)in[2]), d = last ? 0 : decode_char((unsigned char)in[3]);
 		/* the sign of an invalid character is kept in `bad`; its other bits must not be shifted */
-		unsigned bits = ((unsigned)a & 63) << 18 | ((unsigned)b & 63) << 12 | ((unsigned)c & 63) << 6 |
-				((unsigned)d & 63);
+		unsigned bits = ((unsigned)a & 63) << 18 | ((unsigned)b & 63) << 12 |
+				((unsigned)c & 63) << 6 | ((unsigned)d & 63);
 
 		bad |= (a | b | c | d) >> 31;
 		key[3 * group] = (uint8_t)(bits >> 16);

@@ -89,11 +89,20 @@ TEST(net_text, names)
 
 TEST(net_text, features)
 {
-	static const char *const off[] = { "tx-tcp-segmentation", "tx-udp-segmentation", "tx-generic-segmentation",
-					   "tx-gso-list", "tx-gso-partial", "rx-gro", "rx-gro-list", "rx-lro",
-					   "rx-udp-gro-forwarding", "tx-udp_tnl-csum-segmentation" };
-	static const char *const stay[] = { "tx-checksum-ip-generic", "tx-scatter-gather", "highdma", "rx-checksum",
-					    "tx-lockless", "rx-vlan-hw-parse" };
+	static const char *const off[] = { "tx-tcp-segmentation",
+					   "tx-udp-segmentation",
+					   "tx-generic-segmentation",
+					   "tx-gso-list",
+					   "tx-gso-partial",
+					   "rx-gro",
+					   "rx-gro-list",
+					   "rx-lro",
+					   "rx-udp-gro-forwarding",
+					   "tx-udp_tnl-csum-segmentation" };
+	static const char *const stay[] = {
+		"tx-checksum-ip-generic", "tx-scatter-gather", "highdma", "rx-checksum", "tx-lockless",
+		"rx-vlan-hw-parse"
+	};
 
 	for (size_t i = 0; i < sizeof(off) / sizeof(off[0]); i++)
 		CU_ASSERT_TRUE(net_feature_is_offload(off[i]));
@@ -120,8 +129,10 @@ static const char *ack_text(uint16_t flags, uint32_t request_len, const char *te
 
 TEST(net_text, kernel_messages)
 {
-	CU_ASSERT_STRING_EQUAL(ack_text(NLM_F_CAPPED | NLM_F_ACK_TLVS, 99, "no such thing", true), "no such thing");
-	CU_ASSERT_STRING_EQUAL(ack_text(NLM_F_ACK_TLVS, 57, "behind the request", true), "behind the request");
+	CU_ASSERT_STRING_EQUAL(ack_text(NLM_F_CAPPED | NLM_F_ACK_TLVS, 99, "no such thing", true),
+			       "no such thing");
+	CU_ASSERT_STRING_EQUAL(ack_text(NLM_F_ACK_TLVS, 57, "behind the request", true),
+			       "behind the request");
 	CU_ASSERT_PTR_NULL(ack_text(NLM_F_CAPPED, 99, "not announced", true));
 	CU_ASSERT_PTR_NULL(ack_text(NLM_F_CAPPED | NLM_F_ACK_TLVS, 99, "not ended", false));
 }
@@ -174,37 +185,57 @@ static char *without_digest(char *text)
 TEST(net_text, iptables_script)
 {
 	struct tg_policy_rule rules[] = {
-		{ .sni = (char *)"a.example", .proto = 6, .to = PREFIXES, .to_count = 3, .ports = PORTS,
-		  .port_count = 15, .from = PREFIXES, .from_count = 1 },
+		{ .sni = (char *)"a.example",
+		  .proto = 6,
+		  .to = PREFIXES,
+		  .to_count = 3,
+		  .ports = PORTS,
+		  .port_count = 15,
+		  .from = PREFIXES,
+		  .from_count = 1 },
 		{ .to = PREFIXES, .to_count = 1, .proto = 17 }, /* no flow rule */
-		{ .cgroup = (char *)"x", .proto = 17, .source_ports = PORTS, .source_port_count = 1, .has_mark = true,
-		  .mark = 0x10, .mark_mask = 0xf0 },
+		{ .cgroup = (char *)"x",
+		  .proto = 17,
+		  .source_ports = PORTS,
+		  .source_port_count = 1,
+		  .has_mark = true,
+		  .mark = 0x10,
+		  .mark_mask = 0xf0 },
 	};
 	struct tg_policy *policy = policy_with(rules, 3);
 	char *text;
 
 	policy->classifier.hold = true;
 	CU_ASSERT_EQUAL_FATAL(iptables_script(policy, AF_INET, "", &text), 0);
-	CU_ASSERT_STRING_EQUAL(without_digest(text),
+	CU_ASSERT_STRING_EQUAL(
+		without_digest(text),
 		HEAD JUMP("OUTPUT", "TENSORGUARD") JUMP("PREROUTING", "TENSORGUARD")
-		JUMP("POSTROUTING", "TENSORGUARD_SAVE") "-A TENSORGUARD" EXEMPT
-		"-A TENSORGUARD -s 192.0.2.0/24 -d 192.0.2.0/24 -p 6 -m multiport --dports 1:9,2,3,4,5,6,7,8,9,10,11,12,"
-		"13,14 -j NFQUEUE --queue-num 3\n"
-		"-A TENSORGUARD -s 192.0.2.0/24 -d 192.0.2.0/24 -p 6 -m multiport --dports 15 -j NFQUEUE --queue-num 3\n"
-		"-A TENSORGUARD -s 192.0.2.0/24 -p 6 -m multiport --dports 1:9,2,3,4,5,6,7,8,9,10,11,12,"
-		"13,14 -j NFQUEUE --queue-num 3\n"
-		"-A TENSORGUARD -s 192.0.2.0/24 -p 6 -m multiport --dports 15 -j NFQUEUE --queue-num 3\n"
-		"-A TENSORGUARD -p 17 -m multiport --sports 1:9 -m mark --mark 0x10/0xf0 -j NFQUEUE --queue-num 3\n"
-		"-A TENSORGUARD_SAVE" SAVE);
+			JUMP("POSTROUTING",
+			     "TENSORGUARD_SAVE") "-A TENSORGUARD" EXEMPT
+						 "-A TENSORGUARD -s 192.0.2.0/24 -d 192.0.2.0/24 -p 6 -m "
+						 "multiport --dports 1:9,2,3,4,5,6,7,8,9,10,11,12,"
+						 "13,14 -j NFQUEUE --queue-num 3\n"
+						 "-A TENSORGUARD -s 192.0.2.0/24 -d 192.0.2.0/24 -p 6 -m "
+						 "multiport --dports 15 -j NFQUEUE --queue-num 3\n"
+						 "-A TENSORGUARD -s 192.0.2.0/24 -p 6 -m multiport --dports "
+						 "1:9,2,3,4,5,6,7,8,9,10,11,12,"
+						 "13,14 -j NFQUEUE --queue-num 3\n"
+						 "-A TENSORGUARD -s 192.0.2.0/24 -p 6 -m multiport --dports "
+						 "15 -j NFQUEUE --queue-num 3\n"
+						 "-A TENSORGUARD -p 17 -m multiport --sports 1:9 -m mark "
+						 "--mark 0x10/0xf0 -j NFQUEUE --queue-num 3\n"
+						 "-A TENSORGUARD_SAVE" SAVE);
 	free(text);
 	/* the first rule is bound to IPv4 by its source */
 	policy->classifier.hold = false;
 	CU_ASSERT_EQUAL_FATAL(iptables_script(policy, AF_INET6, "", &text), 0);
-	CU_ASSERT_STRING_EQUAL(without_digest(text),
-		HEAD JUMP("OUTPUT", "TENSORGUARD") JUMP("PREROUTING", "TENSORGUARD")
-		JUMP("POSTROUTING", "TENSORGUARD_SAVE") "-A TENSORGUARD" EXEMPT
-		"-A TENSORGUARD -p 17 -m multiport --sports 1:9 -m mark --mark 0x10/0xf0 -j NFQUEUE --queue-num 3"
-		" --queue-bypass\n-A TENSORGUARD_SAVE" SAVE);
+	CU_ASSERT_STRING_EQUAL(
+		without_digest(text),
+		HEAD JUMP("OUTPUT", "TENSORGUARD") JUMP("PREROUTING", "TENSORGUARD") JUMP(
+			"POSTROUTING", "TENSORGUARD_SAVE") "-A TENSORGUARD" EXEMPT
+							   "-A TENSORGUARD -p 17 -m multiport --sports 1:9 "
+							   "-m mark --mark 0x10/0xf0 -j NFQUEUE --queue-num 3"
+							   " --queue-bypass\n-A TENSORGUARD_SAVE" SAVE);
 	free(text);
 }
 
@@ -214,8 +245,9 @@ TEST(net_text, iptables_nothing_to_do)
 	bool matches;
 	char *text = (char *)"untouched";
 
-	CU_ASSERT_EQUAL(iptables_script(policy_with(rules, 1), AF_INET, "*mangle\n:OUTPUT ACCEPT [0:0]\nCOMMIT\n",
-					&text), 0);
+	CU_ASSERT_EQUAL(iptables_script(policy_with(rules, 1), AF_INET,
+					"*mangle\n:OUTPUT ACCEPT [0:0]\nCOMMIT\n", &text),
+			0);
 	CU_ASSERT_PTR_NULL(text);
 	CU_ASSERT_EQUAL(iptables_script(NULL, AF_INET, ":TENSORGUARDIAN - [0:0]\n", &text), 0);
 	CU_ASSERT_PTR_NULL(text);
@@ -228,16 +260,18 @@ TEST(net_text, iptables_nothing_to_do)
 TEST(net_text, iptables_removal_takes_only_ours)
 {
 	static const char saved[] =
-		"*mangle\n:OUTPUT ACCEPT [1:2]\n:TENSORGUARD - [0:0]\n:TENSORGUARD_SAVE - [0:0]\n:TENSORGUARDIAN - [0:0]\n"
+		"*mangle\n:OUTPUT ACCEPT [1:2]\n:TENSORGUARD - [0:0]\n:TENSORGUARD_SAVE - "
+		"[0:0]\n:TENSORGUARDIAN - [0:0]\n"
 		"-A OUTPUT -j TENSORGUARDIAN\n-A OUTPUT -m comment --comment tensorguard -j TENSORGUARD\n"
 		"-A OUTPUT -d 192.0.2.1/32 -m comment --comment \"my own\" -j TENSORGUARD\n"
 		"-A TENSORGUARD -i lo -j RETURN\nCOMMIT\n";
 	char *text;
 
 	CU_ASSERT_EQUAL_FATAL(iptables_script(NULL, AF_INET, saved, &text), 0);
-	CU_ASSERT_STRING_EQUAL(text, "*mangle\n-D OUTPUT -m comment --comment tensorguard -j TENSORGUARD\n"
-			       "-D OUTPUT -d 192.0.2.1/32 -m comment --comment \"my own\" -j TENSORGUARD\n"
-			       "-F TENSORGUARD\n-X TENSORGUARD\n-F TENSORGUARD_SAVE\n-X TENSORGUARD_SAVE\nCOMMIT\n");
+	CU_ASSERT_STRING_EQUAL(
+		text, "*mangle\n-D OUTPUT -m comment --comment tensorguard -j TENSORGUARD\n"
+		      "-D OUTPUT -d 192.0.2.1/32 -m comment --comment \"my own\" -j TENSORGUARD\n"
+		      "-F TENSORGUARD\n-X TENSORGUARD\n-F TENSORGUARD_SAVE\n-X TENSORGUARD_SAVE\nCOMMIT\n");
 	free(text);
 }
 
@@ -252,10 +286,12 @@ TEST(net_text, iptables_jumps_are_made_once)
 	char *text;
 
 	CU_ASSERT_EQUAL_FATAL(iptables_script(policy_with(rules, 1), AF_INET, saved, &text), 0);
-	CU_ASSERT_STRING_EQUAL(without_digest(text),
-		HEAD "-D OUTPUT -m comment --comment tensorguard -j TENSORGUARD\n-D PREROUTING -j TENSORGUARD\n"
-		JUMP("PREROUTING", "TENSORGUARD") "-A TENSORGUARD" EXEMPT
-		"-A TENSORGUARD -j NFQUEUE --queue-num 3 --queue-bypass\n-A TENSORGUARD_SAVE" SAVE);
+	CU_ASSERT_STRING_EQUAL(
+		without_digest(text), HEAD
+		"-D OUTPUT -m comment --comment tensorguard -j TENSORGUARD\n-D PREROUTING -j "
+		"TENSORGUARD\n" JUMP("PREROUTING", "TENSORGUARD") "-A TENSORGUARD" EXEMPT
+								  "-A TENSORGUARD -j NFQUEUE --queue-num 3 "
+								  "--queue-bypass\n-A TENSORGUARD_SAVE" SAVE);
 	free(text);
 }
 

@@ -70,8 +70,9 @@ static unsigned send_all(struct world *world, size_t size, struct wg_state *ret_
 	*ret_state = (struct wg_state){ .fwmark = 0 };
 	while (more) {
 		memset(buffer, 0xee, size);
-		CU_ASSERT_EQUAL_FATAL(wg_genl_build(&world->change, "tg0", FAMILY, &cursor, buffer, size, &message,
-						    &more), 0);
+		CU_ASSERT_EQUAL_FATAL(
+			wg_genl_build(&world->change, "tg0", FAMILY, &cursor, buffer, size, &message, &more),
+			0);
 		CU_ASSERT_TRUE_FATAL(message->nlmsg_len <= size);
 		CU_ASSERT_EQUAL_FATAL(wg_genl_take(message, ret_state), 0);
 		CU_ASSERT_TRUE_FATAL(++messages < 1000);
@@ -128,8 +129,9 @@ TEST(net_wireguard, a_buffer_for_nothing_is_refused)
 	bool more;
 
 	world_init(&world, 1);
-	CU_ASSERT_EQUAL(wg_genl_build(&world.change, "tg0", FAMILY, &cursor, buffer, sizeof(buffer), &message, &more),
-			-EMSGSIZE);
+	CU_ASSERT_EQUAL(
+		wg_genl_build(&world.change, "tg0", FAMILY, &cursor, buffer, sizeof(buffer), &message, &more),
+		-EMSGSIZE);
 }
 
 static const struct nlattr *find(const void *from, size_t len, unsigned type)
@@ -165,14 +167,16 @@ TEST(net_wireguard, message_of_an_unchanged_device)
 	world.peers[0].endpoint = (struct tg_endpoint){ .family = AF_INET6, .port = 7, .addr = { 0x20, 1 } };
 	has_peer(&world, 1, world.allowed[0], 2);
 	has_peer(&world, 99, world.allowed[1], 1);
-	CU_ASSERT_EQUAL_FATAL(wg_genl_build(&world.change, "tg0", FAMILY, &cursor, buffer, sizeof(buffer), &m, &more), 0);
+	CU_ASSERT_EQUAL_FATAL(
+		wg_genl_build(&world.change, "tg0", FAMILY, &cursor, buffer, sizeof(buffer), &m, &more), 0);
 	CU_ASSERT_FALSE(more);
 	CU_ASSERT_EQUAL(m->nlmsg_type, FAMILY);
 	CU_ASSERT_EQUAL(m->nlmsg_flags, NLM_F_REQUEST | NLM_F_ACK);
 	header = mnl_nlmsg_get_payload(m);
 	CU_ASSERT_EQUAL(header->cmd, WG_CMD_SET_DEVICE);
 	CU_ASSERT_EQUAL(header->version, WG_GENL_VERSION);
-	CU_ASSERT_STRING_EQUAL(mnl_attr_get_str(find(header + 1, m->nlmsg_len - 20, WGDEVICE_A_IFNAME)), "tg0");
+	CU_ASSERT_STRING_EQUAL(mnl_attr_get_str(find(header + 1, m->nlmsg_len - 20, WGDEVICE_A_IFNAME)),
+			       "tg0");
 	/* neither sockets nor peers anew */
 	CU_ASSERT_PTR_NULL(find(header + 1, m->nlmsg_len - 20, WGDEVICE_A_LISTEN_PORT));
 	CU_ASSERT_PTR_NULL(find(header + 1, m->nlmsg_len - 20, WGDEVICE_A_FWMARK));
@@ -187,11 +191,13 @@ TEST(net_wireguard, message_of_an_unchanged_device)
 	peer = mnl_attr_get_payload(peers);
 	CU_ASSERT_TRUE(peer->nla_type & NLA_F_NESTED);
 	CU_ASSERT_EQUAL(*(const uint8_t *)mnl_attr_get_payload(inside(peer, WGPEER_A_PUBLIC_KEY)), 99);
-	CU_ASSERT_EQUAL(mnl_attr_get_u32(inside(peer, WGPEER_A_FLAGS)), WGPEER_F_REMOVE_ME | WGPEER_F_UPDATE_ONLY);
+	CU_ASSERT_EQUAL(mnl_attr_get_u32(inside(peer, WGPEER_A_FLAGS)),
+			WGPEER_F_REMOVE_ME | WGPEER_F_UPDATE_ONLY);
 	peer = mnl_attr_next(peer);
 	CU_ASSERT_EQUAL(*(const uint8_t *)mnl_attr_get_payload(inside(peer, WGPEER_A_PUBLIC_KEY)), 1);
 	CU_ASSERT_EQUAL(mnl_attr_get_u32(inside(peer, WGPEER_A_FLAGS)), 0);
-	CU_ASSERT_EQUAL(mnl_attr_get_payload_len(inside(peer, WGPEER_A_ENDPOINT)), sizeof(struct sockaddr_in6));
+	CU_ASSERT_EQUAL(mnl_attr_get_payload_len(inside(peer, WGPEER_A_ENDPOINT)),
+			sizeof(struct sockaddr_in6));
 	CU_ASSERT_EQUAL(mnl_attr_get_payload_len(inside(peer, WGPEER_A_PRESHARED_KEY)), TG_KEY_LEN);
 	CU_ASSERT_EQUAL(mnl_attr_get_payload_len(inside(peer, WGPEER_A_PERSISTENT_KEEPALIVE_INTERVAL)), 2);
 	CU_ASSERT_EQUAL(mnl_attr_get_payload_len(inside(peer, WGPEER_A_ALLOWEDIPS)), 0);
@@ -230,20 +236,28 @@ TEST(net_wireguard, uapi_text)
 
 	world_init(&world, 1);
 	world.tunnel.peer_count = 2;
-	world.peers[0].endpoint = (struct tg_endpoint){ .family = AF_INET, .port = 99, .addr = { 192, 0, 2, 1 } };
+	world.peers[0].endpoint =
+		(struct tg_endpoint){ .family = AF_INET, .port = 99, .addr = { 192, 0, 2, 1 } };
 	world.peers[1].endpoint = (struct tg_endpoint){ .family = AF_INET6, .port = 98, .addr = { 0x20, 1 } };
 	world.peers[1].keepalive_s = 25;
 	memset(world.secrets.preshared[1], 0x9f, TG_KEY_LEN);
 	has_peer(&world, 1, &world.allowed[1][0], 1);
 	has_peer(&world, 0x63, NULL, 0);
 	CU_ASSERT_EQUAL_FATAL(uapi_build(&world.change, &text, &size), 0);
-	CU_ASSERT_STRING_EQUAL(text,
-			       "set=1\nprivate_key=" HEX("ab") "\nlisten_port=51820\nfwmark=4194304\n"
-			       "public_key=" HEX("63") "\nremove=true\n"
-			       "public_key=" HEX("01") "\npreshared_key=" HEX("00") "\nendpoint=192.0.2.1:99\n"
-			       "persistent_keepalive_interval=0\nreplace_allowed_ips=true\nallowed_ip=10.9.0.0/32\n"
-			       "public_key=" HEX("02") "\npreshared_key=" HEX("9f") "\nendpoint=[2001::]:98\n"
-			       "persistent_keepalive_interval=25\nallowed_ip=10.9.1.44/32\n\n");
+	CU_ASSERT_STRING_EQUAL(
+		text,
+		"set=1\nprivate_key=" HEX(
+			"ab") "\nlisten_port=51820\nfwmark=4194304\n"
+			      "public_key=" HEX(
+				      "63") "\nremove=true\n"
+					    "public_key=" HEX("01") "\npreshared_key=" HEX(
+						    "00") "\nendpoint=192.0.2.1:99\n"
+							  "persistent_keepalive_interval=0\nreplace_allowed_"
+							  "ips=true\nallowed_ip=10.9.0.0/32\n"
+							  "public_key=" HEX("02") "\npreshared_key=" HEX(
+								  "9f") "\nendpoint=[2001::]:98\n"
+									"persistent_keepalive_interval="
+									"25\nallowed_ip=10.9.1.44/32\n\n");
 	CU_ASSERT_TRUE(strlen(text) < size);
 	free(text);
 	wg_state_free(&world.state);
@@ -310,7 +324,8 @@ TEST(net_wireguard, uapi_bad_replies)
 		  "wireguard-go's reply has a bad \"endpoint\"" },
 		{ "public_key=" HEX("01") "\nendpoint=[::1:5\nerrno=0\n\n",
 		  "wireguard-go's reply has a bad \"endpoint\"" },
-		{ "public_key=" HEX("01") "\nendpoint=[:5\nerrno=0\n\n", "wireguard-go's reply has a bad \"endpoint\"" },
+		{ "public_key=" HEX("01") "\nendpoint=[:5\nerrno=0\n\n",
+		  "wireguard-go's reply has a bad \"endpoint\"" },
 		{ "public_key=" HEX("01") "\nrx_bytes=18446744073709551616\nerrno=0\n\n",
 		  "wireguard-go's reply has a bad \"rx_bytes\"" },
 	};

@@ -20,7 +20,8 @@ __attribute__((constructor(101))) static void isolate(void)
 {
 	if (unshare(CLONE_NEWNET | CLONE_NEWNS) || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) ||
 	    mount("tmpfs", "/run", "tmpfs", 0, "mode=0755") || mount("sysfs", "/sys", "sysfs", 0, NULL)) {
-		fprintf(stderr, "net-tests: cannot make namespaces of its own (root?): %s\n", strerror(errno));
+		fprintf(stderr, "net-tests: cannot make namespaces of its own (root?): %s\n",
+			strerror(errno));
 		exit(EXIT_FAILURE);
 	}
 	if (system("ip link set lo up")) {

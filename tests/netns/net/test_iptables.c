@@ -27,10 +27,16 @@ static void fake_init(struct fake *fake)
 	fake->to[0] = fixture_cidr("192.0.2.0/24");
 	fake->to[1] = fixture_cidr("2001:db8::/32");
 	for (int i = 0; i < 40; i++)
-		fake->ports[i] = (struct tg_port_range){ (uint16_t)(100 * i + 1), (uint16_t)(100 * i + 1 + i % 2) };
-	fake->rules[0] = (struct tg_policy_rule){ .sni = (char *)".example.org", .proto = IPPROTO_TCP, .to = fake->to,
-						  .to_count = 2, .ports = fake->ports, .port_count = 40,
-						  .source_ports = fake->ports, .source_port_count = 16 };
+		fake->ports[i] =
+			(struct tg_port_range){ (uint16_t)(100 * i + 1), (uint16_t)(100 * i + 1 + i % 2) };
+	fake->rules[0] = (struct tg_policy_rule){ .sni = (char *)".example.org",
+						  .proto = IPPROTO_TCP,
+						  .to = fake->to,
+						  .to_count = 2,
+						  .ports = fake->ports,
+						  .port_count = 40,
+						  .source_ports = fake->ports,
+						  .source_port_count = 16 };
 	fake->rules[1] = (struct tg_policy_rule){ .has_uid = true, .uid_hi = 10, .has_mark = true, .mark = 1,
 						  .mark_mask = 3 };
 }
@@ -42,7 +48,8 @@ static const char *mangle(const char *tool)
 
 static void clean(void)
 {
-	fixture_run("iptables -t mangle -F; iptables -t mangle -X; ip6tables -t mangle -F; ip6tables -t mangle -X");
+	fixture_run("iptables -t mangle -F; iptables -t mangle -X; ip6tables -t mangle -F; ip6tables -t "
+		    "mangle -X");
 }
 
 static void check_cycle(void)
@@ -99,15 +106,18 @@ TEST(net_iptables, cycle_legacy)
 	const char *path = getenv("PATH");
 	char old[4096], own[4200];
 
-	if (fixture_run("iptables-legacy-save -t mangle >/dev/null 2>&1 && iptables-legacy -t mangle -L -n >/dev/null 2>&1"
+	if (fixture_run("iptables-legacy-save -t mangle >/dev/null 2>&1 && iptables-legacy -t mangle -L -n "
+			">/dev/null 2>&1"
 			" && ip6tables-legacy -t mangle -L -n >/dev/null 2>&1")) {
 		harness_skip("this kernel has no legacy iptables");
 		return;
 	}
 	snprintf(old, sizeof(old), "%s", path);
 	snprintf(own, sizeof(own), "/run/legacy:%s", path);
-	CU_ASSERT_EQUAL(fixture_run("mkdir -p /run/legacy; for t in '' -save -restore; do for f in ip ip6; do"
-				    " ln -sf $(command -v ${f}tables-legacy$t) /run/legacy/${f}tables$t; done; done"), 0);
+	CU_ASSERT_EQUAL(
+		fixture_run("mkdir -p /run/legacy; for t in '' -save -restore; do for f in ip ip6; do"
+			    " ln -sf $(command -v ${f}tables-legacy$t) /run/legacy/${f}tables$t; done; done"),
+		0);
 	setenv("PATH", own, 1);
 	check_cycle();
 	setenv("PATH", old, 1);
@@ -169,9 +179,11 @@ TEST(net_iptables, messages)
 	OK(iptables_remove(&e), e);
 	setenv("PATH", old, 1);
 	/* the tool's own words */
-	CU_ASSERT_EQUAL(fixture_run("mkdir -p /run/bad; ln -sf $(command -v iptables-save) /run/bad/;"
-				    "printf '#!/bin/sh\\necho >&2; echo it is broken >&2; echo more >&2; exit 3\\n'"
-				    " >/run/bad/iptables-restore; chmod +x /run/bad/iptables-restore"), 0);
+	CU_ASSERT_EQUAL(
+		fixture_run("mkdir -p /run/bad; ln -sf $(command -v iptables-save) /run/bad/;"
+			    "printf '#!/bin/sh\\necho >&2; echo it is broken >&2; echo more >&2; exit 3\\n'"
+			    " >/run/bad/iptables-restore; chmod +x /run/bad/iptables-restore"),
+		0);
 	setenv("PATH", "/run/bad:/usr/sbin:/usr/bin:/sbin:/bin", 1);
 	CU_ASSERT_EQUAL(iptables_ensure(&fake.policy, &e), -EIO);
 	CU_ASSERT_STRING_EQUAL(e.message, "iptables-restore failed: it is broken");
@@ -188,22 +200,28 @@ TEST(net_iptables, marks_and_queue)
 	fake.rules[1].has_mark = false;
 	fake.policy.rules = &fake.rules[1];
 	fake.policy.rule_count = 1;
-	CU_ASSERT_EQUAL_FATAL(fixture_run("ip link add tgi1 type veth peer name tgi2; ip addr add 192.0.2.1/24 dev tgi1;"
-					  "ip link set tgi1 up; ip link set tgi2 up;"
-					  "ip neigh replace 192.0.2.9 lladdr 02:00:00:00:00:09 dev tgi1"), 0);
+	CU_ASSERT_EQUAL_FATAL(
+		fixture_run("ip link add tgi1 type veth peer name tgi2; ip addr add 192.0.2.1/24 dev tgi1;"
+			    "ip link set tgi1 up; ip link set tgi2 up;"
+			    "ip neigh replace 192.0.2.9 lladdr 02:00:00:00:00:09 dev tgi1"),
+		0);
 	OK(iptables_ensure(&fake.policy, &e), e);
 	/* undecided: to the queue, nobody listens, bypass */
 	fixture_run("ping -c1 -W1 -q 192.0.2.9 >/dev/null");
-	CU_ASSERT_STRING_EQUAL(fixture_output("iptables -t mangle -vxnL TENSORGUARD | grep NFQUEUE | awk '{print $1}'"),
-			       "1");
+	CU_ASSERT_STRING_EQUAL(
+		fixture_output("iptables -t mangle -vxnL TENSORGUARD | grep NFQUEUE | awk '{print $1}'"),
+		"1");
 	/* decided by its mark, and an outer packet of ours: neither goes to the queue */
-	fixture_run("ping -m 196608 -c1 -W1 -q 192.0.2.9 >/dev/null; ping -m 4194304 -c1 -W1 -q 192.0.2.9 >/dev/null");
-	CU_ASSERT_STRING_EQUAL(fixture_output("iptables -t mangle -vxnL TENSORGUARD | grep NFQUEUE | awk '{print $1}'"),
-			       "1");
+	fixture_run("ping -m 196608 -c1 -W1 -q 192.0.2.9 >/dev/null; ping -m 4194304 -c1 -W1 -q 192.0.2.9 "
+		    ">/dev/null");
+	CU_ASSERT_STRING_EQUAL(
+		fixture_output("iptables -t mangle -vxnL TENSORGUARD | grep NFQUEUE | awk '{print $1}'"),
+		"1");
 	/* loopback neither; the class of the decided flow went into its connection */
 	fixture_run("ping -c1 -W1 -q 127.0.0.1 >/dev/null");
-	CU_ASSERT_STRING_EQUAL(fixture_output("iptables -t mangle -vxnL TENSORGUARD | grep NFQUEUE | awk '{print $1}'"),
-			       "1");
+	CU_ASSERT_STRING_EQUAL(
+		fixture_output("iptables -t mangle -vxnL TENSORGUARD | grep NFQUEUE | awk '{print $1}'"),
+		"1");
 	CU_ASSERT_STRING_EQUAL(fixture_output("iptables -t mangle -vxnL TENSORGUARD_SAVE | grep CONNMARK |"
 					      " awk '{print $1}'"), "1");
 	OK(iptables_remove(&e), e);

@@ -31,8 +31,9 @@ static void check_end(const char *name, const char *peer)
 	/* judged by other tools than ours */
 	CU_ASSERT_STRING_EQUAL(fixture_output("ip -o link show %s | grep -o NOARP", name), "NOARP");
 	CU_ASSERT_STRING_EQUAL(fixture_output("ip -o link show %s | grep -o 'MULTICAST'", name), "");
-	CU_ASSERT_STRING_EQUAL(fixture_output("ip -o -d link show %s | grep -o 'addrgenmode [a-z0-9]*'", name),
-			       "addrgenmode none");
+	CU_ASSERT_STRING_EQUAL(
+		fixture_output("ip -o -d link show %s | grep -o 'addrgenmode [a-z0-9]*'", name),
+		"addrgenmode none");
 	CU_ASSERT_STRING_EQUAL(fixture_output("ip -o addr show %s", name), "");
 	CU_ASSERT_STRING_EQUAL(fixture_output("cat /proc/sys/net/ipv6/conf/%s/disable_ipv6", name), "1");
 	CU_ASSERT_STRING_EQUAL(fixture_output("ethtool -k %s | grep -E 'segmentation|gso|gro|large-receive' |"
@@ -72,7 +73,8 @@ TEST(net_link, veth_repairs)
 		"ip link set tgt0 down",
 		"ip link set tgt1 down",
 		"ip link set tgt0 alias ''",
-		"ip link set tgt0 alias ''; ip link set tgt1 alias ''; ip link set tgt0 down; ip link set tgt1 down",
+		"ip link set tgt0 alias ''; ip link set tgt1 alias ''; ip link set tgt0 down; ip link set "
+		"tgt1 down",
 		"ip link set tgt0 mtu 1000",
 		"ip link set tgt1 mtu 1000",
 		"ip link set tgt0 txqueuelen 5",
@@ -82,7 +84,8 @@ TEST(net_link, veth_repairs)
 		"ethtool -K tgt0 tso on gso on tx-udp-segmentation on tx-gso-list on",
 		"ethtool -K tgt1 gro on",
 		"sysctl -qw net.ipv6.conf.tgt0.disable_ipv6=0",
-		"ip link del tgt0; ip link add tgt0 alias x type dummy; ip link set tgt0 alias tensorguard:tgt",
+		"ip link del tgt0; ip link add tgt0 alias x type dummy; ip link set tgt0 alias "
+		"tensorguard:tgt",
 		"ip link set tgt1 name tgt9",
 	};
 	struct tg_error e;
@@ -123,9 +126,12 @@ TEST(net_link, veth_is_silent)
 	OK(ensure(&e), e);
 	sleep(2);
 	for (int i = 0; i < 2; i++) {
-		CU_ASSERT_STRING_EQUAL(fixture_output("cat /sys/class/net/tgt%d/statistics/tx_packets", i), "0");
-		CU_ASSERT_STRING_EQUAL(fixture_output("cat /sys/class/net/tgt%d/statistics/rx_packets", i), "0");
-		CU_ASSERT_STRING_EQUAL(fixture_output("cat /sys/class/net/tgt%d/statistics/tx_dropped", i), "0");
+		CU_ASSERT_STRING_EQUAL(fixture_output("cat /sys/class/net/tgt%d/statistics/tx_packets", i),
+				       "0");
+		CU_ASSERT_STRING_EQUAL(fixture_output("cat /sys/class/net/tgt%d/statistics/rx_packets", i),
+				       "0");
+		CU_ASSERT_STRING_EQUAL(fixture_output("cat /sys/class/net/tgt%d/statistics/tx_dropped", i),
+				       "0");
 	}
 	remove_pair();
 }

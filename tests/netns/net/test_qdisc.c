@@ -67,9 +67,12 @@ TEST(net_qdisc, read_by_tc)
 	struct tg_error e;
 
 	ensure(ifindex, 34800, 174, 348000);
-	CU_ASSERT_STRING_EQUAL(fixture_output("tc qdisc show dev tgq0 | grep -o 'tbf 1: root' "), "tbf 1: root");
-	CU_ASSERT_STRING_EQUAL(fixture_output("tc qdisc show dev tgq0 | grep -Eo 'rate [0-9A-Za-z]* burst 17[34]b'"
-					      " | cut -d' ' -f1-3"), "rate 278400bit burst");
+	CU_ASSERT_STRING_EQUAL(fixture_output("tc qdisc show dev tgq0 | grep -o 'tbf 1: root' "),
+			       "tbf 1: root");
+	CU_ASSERT_STRING_EQUAL(
+		fixture_output("tc qdisc show dev tgq0 | grep -Eo 'rate [0-9A-Za-z]* burst 17[34]b'"
+			       " | cut -d' ' -f1-3"),
+		"rate 278400bit burst");
 	CU_ASSERT_STRING_EQUAL(fixture_output("tc qdisc show dev tgq0 | grep -o 'pfifo_fast 2: parent 1:1'"),
 			       "pfifo_fast 2: parent 1:1");
 	CU_ASSERT_EQUAL(fixture_run("tc qdisc add dev tgq0 clsact"), 0);
@@ -86,7 +89,8 @@ TEST(net_qdisc, repairs)
 		"tc qdisc del dev tgq0 parent 1:1",
 		"tc qdisc replace dev tgq0 parent 1:1 handle 3: pfifo limit 10",
 		"tc qdisc del dev tgq0 root; tc qdisc add dev tgq0 root handle 1: pfifo limit 10",
-		"tc qdisc del dev tgq0 root; tc qdisc add dev tgq0 root handle 7: tbf rate 1mbit burst 1500 limit 9000",
+		"tc qdisc del dev tgq0 root; tc qdisc add dev tgq0 root handle 7: tbf rate 1mbit burst 1500 "
+		"limit 9000",
 		"tc qdisc change dev tgq0 root handle 1: tbf rate 1mbit burst 1500 limit 9000",
 	};
 	unsigned ifindex = make_link();

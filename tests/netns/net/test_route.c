@@ -16,8 +16,10 @@ static unsigned make_link(void)
 	struct net_link link;
 	struct tg_error e;
 
-	CU_ASSERT_EQUAL_FATAL(fixture_run("ip link add tgr0 type veth peer name tgr1 && ip link set tgr0 up && "
-					  "ip link set tgr1 up"), 0);
+	CU_ASSERT_EQUAL_FATAL(
+		fixture_run("ip link add tgr0 type veth peer name tgr1 && ip link set tgr0 up && "
+			    "ip link set tgr1 up"),
+		0);
 	OK(net_link_get(fixture_net(), "tgr0", &link, &e), e);
 	return link.ifindex;
 }
@@ -42,7 +44,8 @@ TEST(net_addr, ensure_and_prune)
 	struct tg_error e;
 
 	/* the first is a primary whose removal takes the others with it */
-	CU_ASSERT_EQUAL(fixture_run("ip addr add 10.7.0.1/24 dev tgr0; ip addr add fd08::1/64 dev tgr0 nodad"), 0);
+	CU_ASSERT_EQUAL(
+		fixture_run("ip addr add 10.7.0.1/24 dev tgr0; ip addr add fd08::1/64 dev tgr0 nodad"), 0);
 	for (int twice = 0; twice < 2; twice++)
 		for (int i = 0; i < 3; i++)
 			OK(net_addr_ensure(fixture_net(), ifindex, &keep[i], &e), e);
@@ -90,7 +93,8 @@ TEST(net_route, default_in_a_table)
 	for (int twice = 0; twice < 2; twice++) {
 		OK(net_route_ensure(fixture_net(), TABLE, ifindex, 1400, &e), e);
 		CU_ASSERT_STRING_EQUAL(table("4"), "default dev tgr0 proto 84 scope link mtu lock 1400");
-		CU_ASSERT_STRING_EQUAL(table("6"), "default dev tgr0 proto 84 metric 1024 mtu lock 1400 pref medium");
+		CU_ASSERT_STRING_EQUAL(table("6"),
+				       "default dev tgr0 proto 84 metric 1024 mtu lock 1400 pref medium");
 	}
 	/* below the least MTU of IPv6: kept as well */
 	OK(net_route_ensure(fixture_net(), TABLE, ifindex, 1000, &e), e);
@@ -133,7 +137,8 @@ TEST(net_route, to_a_prefix_beside_foreign_ones)
 	CU_ASSERT_STRING_EQUAL(fixture_output("ip route show 198.51.100.0/24 | sed 's/ $//'"),
 			       "198.51.100.0/24 dev tgr0 proto 84 scope link");
 	CU_ASSERT_EQUAL(net_route_to_ensure(fixture_net(), &taken, ifindex, 0, &e), -EEXIST);
-	CU_ASSERT_PTR_NOT_NULL(strstr(e.message, "cannot add route 203.0.113.0/24 in table 254 through device "));
+	CU_ASSERT_PTR_NOT_NULL(
+		strstr(e.message, "cannot add route 203.0.113.0/24 in table 254 through device "));
 	OK(net_route_list(fixture_net(), &routes, &count, &e), e);
 	for (size_t i = 0; i < count; i++)
 		OK(net_route_remove(fixture_net(), &routes[i], &e), e);
@@ -169,9 +174,11 @@ TEST(net_route, kernel_keeps_an_ipv6_lock_below_1280)
 	struct tg_error e;
 	int before;
 
-	CU_ASSERT_EQUAL(fixture_run("sysctl -qw net.ipv6.conf.tgr1.disable_ipv6=1;"
-				    "ip -6 addr add fd09::1/64 dev tgr0 nodad;"
-				    "ip neigh replace 2001:db8:9::1 lladdr 02:00:00:00:00:09 dev tgr0; sleep 3"), 0);
+	CU_ASSERT_EQUAL(
+		fixture_run("sysctl -qw net.ipv6.conf.tgr1.disable_ipv6=1;"
+			    "ip -6 addr add fd09::1/64 dev tgr0 nodad;"
+			    "ip neigh replace 2001:db8:9::1 lladdr 02:00:00:00:00:09 dev tgr0; sleep 3"),
+		0);
 	OK(net_route_to_ensure(fixture_net(), &to, ifindex, 0, &e), e);
 	before = sent_packets();
 	CU_ASSERT_EQUAL(send_v6(1300), 0);

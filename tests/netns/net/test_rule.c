@@ -90,9 +90,10 @@ TEST(net_rule, twice_is_once)
 	CU_ASSERT_EQUAL(count_rules(), count);
 	for (size_t i = 0; i < count; i++)
 		CU_ASSERT_TRUE(there(&rules[i]));
-	CU_ASSERT_STRING_EQUAL(fixture_output("ip rule show pref %d | grep uidrange | cut -f2", PRIORITY),
-			       "from 198.51.100.7 to 192.0.2.0/24 fwmark 0x10000/0x3f0000 uidrange 1000-1000 ipproto tcp "
-			       "sport 5000 dport 1-1023 lookup 54321 proto 84");
+	CU_ASSERT_STRING_EQUAL(
+		fixture_output("ip rule show pref %d | grep uidrange | cut -f2", PRIORITY),
+		"from 198.51.100.7 to 192.0.2.0/24 fwmark 0x10000/0x3f0000 uidrange 1000-1000 ipproto tcp "
+		"sport 5000 dport 1-1023 lookup 54321 proto 84");
 	/* the general one of ours first: the special ones must stay */
 	for (int twice = 0; twice < 2; twice++) {
 		OK(net_rule_remove(fixture_net(), &rules[3], &e), e);
@@ -116,8 +117,10 @@ TEST(net_rule, messages)
 	CU_ASSERT_EQUAL(net_rule_ensure(fixture_net(), &rule, &e), -ERANGE);
 	CU_ASSERT_STRING_EQUAL(e.message, "rule 20000: the kernel's routing rules cannot match port 65535");
 	/* and so it is */
-	CU_ASSERT_NOT_EQUAL(fixture_run("ip rule add pref %d ipproto tcp dport 1024-65535 lookup 5 2>/dev/null",
-					PRIORITY), 0);
+	CU_ASSERT_NOT_EQUAL(
+		fixture_run("ip rule add pref %d ipproto tcp dport 1024-65535 lookup 5 2>/dev/null",
+			    PRIORITY),
+		0);
 	rule.dport = (struct tg_port_range){ 1, 65535 };
 	OK(net_rule_ensure(fixture_net(), &rule, &e), e);
 	OK(net_rule_remove(fixture_net(), &rule, &e), e);

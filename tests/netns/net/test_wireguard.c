@@ -202,12 +202,14 @@ TEST(net_wireguard, messages)
 
 	setenv("TG_WIREGUARD_GO", "/nowhere/wireguard-go", 1);
 	CU_ASSERT_EQUAL(ensure("tgw0", &e), -ENOENT);
-	CU_ASSERT_STRING_EQUAL(e.message, "link tgw0: cannot make a tunnel: /nowhere/wireguard-go: no such program "
-					  "(is it installed?)");
+	CU_ASSERT_STRING_EQUAL(e.message,
+			       "link tgw0: cannot make a tunnel: /nowhere/wireguard-go: no such program "
+			       "(is it installed?)");
 	setenv("TG_WIREGUARD_GO", "/bin/false", 1);
 	CU_ASSERT_EQUAL(ensure("tgw0", &e), -EIO);
-	CU_ASSERT_STRING_EQUAL(e.message, "link tgw0: cannot make a tunnel: /bin/false tgw0 failed (exit status 1); "
-					  "see what `LOG_LEVEL=debug /bin/false -f tgw0` says");
+	CU_ASSERT_STRING_EQUAL(e.message,
+			       "link tgw0: cannot make a tunnel: /bin/false tgw0 failed (exit status 1); "
+			       "see what `LOG_LEVEL=debug /bin/false -f tgw0` says");
 	unsetenv("TG_WIREGUARD_GO");
 }
 
@@ -226,16 +228,19 @@ static void check_configure(enum wg_backend backend)
 	OK(net_link_set_up(fixture_net(), "tgw0", true, &e), e);
 	for (int twice = 0; twice < 2; twice++) {
 		OK(wg_configure(fixture_net(), &fake.tunnel, backend, FWMARK, &e), e);
-		CU_ASSERT_STRING_EQUAL(fixture_output("wg show tgw0 private-key"), fixture_output("cat /run/key"));
+		CU_ASSERT_STRING_EQUAL(fixture_output("wg show tgw0 private-key"),
+				       fixture_output("cat /run/key"));
 		CU_ASSERT_STRING_EQUAL(fixture_output("wg show tgw0 listen-port"), "51999");
 		CU_ASSERT_STRING_EQUAL(fixture_output("wg show tgw0 fwmark"), "0x400000");
-		CU_ASSERT_STRING_EQUAL(fixture_output("wg show tgw0 preshared-keys | cut -f2 | grep -vc none"), "1");
+		CU_ASSERT_STRING_EQUAL(
+			fixture_output("wg show tgw0 preshared-keys | cut -f2 | grep -vc none"), "1");
 		CU_ASSERT_STRING_EQUAL(fixture_output("wg show tgw0 allowed-ips | cut -f2 | sort"),
 				       "10.77.0.0/24 fd77::/64\n10.77.1.0/24 fd77:0:0:1::/64\n"
 				       "10.77.2.0/24 fd77:0:0:2::/64");
 		CU_ASSERT_STRING_EQUAL(fixture_output("wg show tgw0 endpoints | cut -f2 | sort"),
 				       "192.0.2.1:1000\n192.0.2.1:1001\n192.0.2.1:1002");
-		CU_ASSERT_STRING_EQUAL(fixture_output("wg show tgw0 persistent-keepalive | cut -f2 | uniq"), "25");
+		CU_ASSERT_STRING_EQUAL(fixture_output("wg show tgw0 persistent-keepalive | cut -f2 | uniq"),
+				       "25");
 	}
 	OK(wg_status_get(fixture_net(), "tgw0", backend, &status, &e), e);
 	CU_ASSERT_EQUAL(status.listen_port, 51999);
@@ -328,14 +333,16 @@ static void check_sessions(enum wg_backend backend)
 	for (int i = 0; i < 2; i++) {
 		struct tg_peer *peer = &fakes[i].peers[0];
 
-		CU_ASSERT_EQUAL(tg_key_from_base64(fixture_output("wg pubkey <%s", keys[!i]), peer->public_key), 0);
+		CU_ASSERT_EQUAL(
+			tg_key_from_base64(fixture_output("wg pubkey <%s", keys[!i]), peer->public_key), 0);
 		peer->endpoint.port = (uint16_t)(52000 + !i);
 		inet_pton(AF_INET, "127.0.0.1", peer->endpoint.addr);
 		OK(wg_configure(fixture_net(), &fakes[i].tunnel, backend, 0, &e), e);
 	}
 	/* a persistent keepalive makes the handshake */
 	for (int i = 0; i < 200; i++) {
-		snprintf(first, sizeof(first), "%s", fixture_output("wg show tgw0 latest-handshakes | cut -f2"));
+		snprintf(first, sizeof(first), "%s",
+			 fixture_output("wg show tgw0 latest-handshakes | cut -f2"));
 		if (atoi(first))
 			break;
 		usleep(20000);
@@ -408,7 +415,8 @@ TEST(net_wireguard, many_allowed_ips_kernel)
 	OK(ensure_as(WG_KERNEL, "tgw0", &e), e);
 	for (int twice = 0; twice < 2; twice++) {
 		OK(wg_configure(fixture_net(), &fake.tunnel, WG_KERNEL, 0, &e), e);
-		CU_ASSERT_STRING_EQUAL(fixture_output("wg show tgw0 allowed-ips | grep -o 10.50 | wc -l"), "900");
+		CU_ASSERT_STRING_EQUAL(fixture_output("wg show tgw0 allowed-ips | grep -o 10.50 | wc -l"),
+				       "900");
 		CU_ASSERT_STRING_EQUAL(fixture_output("wg show tgw0 peers | wc -l"), "3");
 	}
 	remove_device("tgw0");

@@ -70,7 +70,8 @@ static struct nlmsghdr *address_message(struct net *net, uint16_t type, uint16_t
 	 * traffic. The route to its network is ours to make: it must be locked to
 	 * the cell, which the kernel's own could not be.
 	 */
-	mnl_attr_put_u32(message, IFA_FLAGS, IFA_F_NOPREFIXROUTE | (cidr->family == AF_INET6 ? IFA_F_NODAD : 0));
+	mnl_attr_put_u32(message, IFA_FLAGS,
+			 IFA_F_NOPREFIXROUTE | (cidr->family == AF_INET6 ? IFA_F_NODAD : 0));
 	mnl_attr_put(message, IFA_LOCAL, net_family_bytes(cidr->family), cidr->addr);
 	mnl_attr_put(message, IFA_ADDRESS, net_family_bytes(cidr->family), cidr->addr);
 	return message;
@@ -81,8 +82,8 @@ static int address_list(struct net *net, unsigned ifindex, struct address_list *
 	struct address_list list = { .ifindex = ifindex };
 	int err;
 
-	err = net_dump(net, net->route, address_message(net, RTM_GETADDR, NLM_F_DUMP, ifindex, NULL), take_address,
-		       addresses_free, &list, e);
+	err = net_dump(net, net->route, address_message(net, RTM_GETADDR, NLM_F_DUMP, ifindex, NULL),
+		       take_address, addresses_free, &list, e);
 	if (err) {
 		addresses_free(&list);
 		return tg_error_prefix(e, err, "cannot list the addresses of device %u", ifindex);
@@ -100,7 +101,8 @@ static int address_remove(struct net *net, unsigned ifindex, const struct tg_cid
 	if (err == -EADDRNOTAVAIL)
 		return 0;
 	if (err)
-		tg_error_prefix(e, err, "device %u: cannot remove address %s", ifindex, net_cidr_text(addr, text));
+		tg_error_prefix(e, err, "device %u: cannot remove address %s", ifindex,
+				net_cidr_text(addr, text));
 	return err;
 }
 
@@ -115,7 +117,8 @@ static int address_add(struct net *net, unsigned ifindex, const struct tg_cidr *
 	if (err == -EACCES && addr->family == AF_INET6)
 		tg_error(e, err, "IPv6 is disabled on it (sysctl disable_ipv6)");
 	if (err)
-		tg_error_prefix(e, err, "device %u: cannot add address %s", ifindex, net_cidr_text(addr, text));
+		tg_error_prefix(e, err, "device %u: cannot add address %s", ifindex,
+				net_cidr_text(addr, text));
 	return err;
 }
 
@@ -162,7 +165,8 @@ static bool listed(const struct tg_cidr *cidr, const struct tg_cidr *list, size_
 	return false;
 }
 
-int net_addr_prune(struct net *net, unsigned ifindex, const struct tg_cidr *keep, size_t count, struct tg_error *e)
+int net_addr_prune(struct net *net, unsigned ifindex, const struct tg_cidr *keep, size_t count,
+		   struct tg_error *e)
 {
 	struct address_list list;
 	const struct address *entries;

@@ -30,7 +30,10 @@ struct net {
 
 /* ---- netlink.c ---- */
 
-/* Starts a message in net->out. `flags` beside NLM_F_REQUEST; an acknowledgement is asked for unless it dumps. */
+/*
+ * Starts a message in net->out. `flags` beside NLM_F_REQUEST; an acknowledgement is asked for unless it
+ * dumps.
+ */
 struct nlmsghdr *net_message(struct net *net, uint16_t type, uint16_t flags);
 
 /* Called for each reply; a negative errno ends the request with it. */

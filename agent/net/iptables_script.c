@@ -61,7 +61,8 @@ static size_t port_group(const struct tg_port_range *ports, size_t count, size_t
 	return i;
 }
 
-static void put_ports(FILE *out, const char *option, const struct tg_port_range *ports, size_t first, size_t end)
+static void put_ports(FILE *out, const char *option, const struct tg_port_range *ports, size_t first,
+		      size_t end)
 {
 	if (first == end)
 		return;
@@ -118,7 +119,8 @@ static size_t put_match(FILE *out, const struct match *match)
 }
 
 /* Prefix `i` of a list; an empty list has one entry, "any". False when it is of the other family. */
-static bool pick(const struct tg_cidr *list, size_t count, size_t i, int family, const struct tg_cidr **ret_cidr)
+static bool pick(const struct tg_cidr *list, size_t count, size_t i, int family,
+		 const struct tg_cidr **ret_cidr)
 {
 	*ret_cidr = count ? &list[i] : NULL;
 	return !count || list[i].family == family;
@@ -157,7 +159,8 @@ static size_t put_exempt(FILE *out, const struct tg_policy *policy)
 	for (size_t i = 0; i < policy->tunnel_count; i++, count++) {
 		const struct tg_tunnel *tunnel = &policy->tunnels[i];
 
-		fprintf(out, IPTABLES_CHAIN " -i %s -j RETURN\n", tunnel->external[0] ? tunnel->external : tunnel->name);
+		fprintf(out, IPTABLES_CHAIN " -i %s -j RETURN\n",
+			tunnel->external[0] ? tunnel->external : tunnel->name);
 	}
 	fprintf(out, IPTABLES_CHAIN " -m connmark ! --mark 0x0/0x%x -j CONNMARK --restore-mark --nfmask 0x%x"
 		     " --ctmask 0x%x\n", TG_MARK_CLASS_MASK, TG_MARK_CLASS_MASK, TG_MARK_CLASS_MASK);
@@ -198,8 +201,10 @@ static int chains_make(const struct tg_policy *policy, int family, struct chains
 	if (!err)
 		err = put_queue_chain(queue, policy, family, &chains.queue_count);
 	if (!err)
-		fprintf(save, IPTABLES_SAVE_CHAIN " -m mark ! --mark 0x0/0x%x -j CONNMARK --save-mark --nfmask 0x%x"
-			      " --ctmask 0x%x\n", TG_MARK_CLASS_MASK, TG_MARK_CLASS_MASK, TG_MARK_CLASS_MASK);
+		fprintf(save,
+			IPTABLES_SAVE_CHAIN " -m mark ! --mark 0x0/0x%x -j CONNMARK --save-mark --nfmask 0x%x"
+					    " --ctmask 0x%x\n",
+			TG_MARK_CLASS_MASK, TG_MARK_CLASS_MASK, TG_MARK_CLASS_MASK);
 	/* a stream that ran out of memory says so at the latest when it is closed */
 	if (queue && fclose(queue) && !err)
 		err = -ENOMEM;
@@ -277,7 +282,8 @@ static bool is_jump(const struct line *line)
 static bool is_plain_jump(const struct line *line, const struct jump *jump)
 {
 	char text[160];
-	int len = snprintf(text, sizeof(text), "-A %s -m comment --comment tensorguard -j %s", jump->from, jump->to);
+	int len = snprintf(text, sizeof(text), "-A %s -m comment --comment tensorguard -j %s", jump->from,
+			   jump->to);
 
 	return line->len == (size_t)len && !memcmp(line->text, text, line->len);
 }
@@ -341,7 +347,8 @@ static void put_policy(FILE *out, const struct chains *chains, const char *saved
 	/* in front: a rule of somebody else that accepts must not hide a packet from us */
 	for (int i = 0; i < JUMP_COUNT; i++)
 		if (!have[i])
-			fprintf(out, "-I %s 1 -m comment --comment tensorguard -j %s\n", JUMPS[i].from, JUMPS[i].to);
+			fprintf(out, "-I %s 1 -m comment --comment tensorguard -j %s\n", JUMPS[i].from,
+				JUMPS[i].to);
 	put_lines(out, chains->queue, chains->digest);
 	put_lines(out, chains->save, chains->digest);
 	fputs("COMMIT\n", out);
@@ -442,9 +449,10 @@ int iptables_matches(const struct tg_policy *policy, int family, const char *sav
 	err = chains_make(policy, family, &chains);
 	if (err)
 		return err;
-	*ret_matches = count_rules(saved, IPTABLES_CHAIN, chains.digest, &queue_digest) == chains.queue_count &&
-		       count_rules(saved, IPTABLES_SAVE_CHAIN, chains.digest, &save_digest) == chains.save_count &&
-		       queue_digest && save_digest && jumps_match(saved);
+	*ret_matches =
+		count_rules(saved, IPTABLES_CHAIN, chains.digest, &queue_digest) == chains.queue_count &&
+		count_rules(saved, IPTABLES_SAVE_CHAIN, chains.digest, &save_digest) == chains.save_count &&
+		queue_digest && save_digest && jumps_match(saved);
 	chains_free(&chains);
 	return 0;
 }

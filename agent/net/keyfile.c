@@ -20,8 +20,8 @@ static int check_file(int fd, const char *path, struct tg_error *e)
 		return tg_error(e, -EPERM, "key file %s: belongs to uid %u, expected root or uid %u", path,
 				info.st_uid, geteuid());
 	if (info.st_mode & 077)
-		return tg_error(e, -EPERM, "key file %s: mode %04o lets others at the key, expected 0600", path,
-				info.st_mode & 07777);
+		return tg_error(e, -EPERM, "key file %s: mode %04o lets others at the key, expected 0600",
+				path, info.st_mode & 07777);
 	return 0;
 }
 

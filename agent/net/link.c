@@ -246,7 +246,10 @@ struct pair {
 	const char *alias;
 };
 
-/* What both ends have from the first instant: a packet of the kernel's own must not get in even while we work. */
+/*
+ * What both ends have from the first instant: a packet of the kernel's own must not get in even while we
+ * work.
+ */
 static void put_end(struct nlmsghdr *message, struct ifinfomsg *header, const struct pair *pair, int end)
 {
 	header->ifi_flags = PAIR_FLAGS_ON;
@@ -297,11 +300,15 @@ static int query_pair(struct net *net, struct pair *pair, struct tg_error *e)
 
 static bool is_pair(const struct pair *pair)
 {
-	return pair->there[0] && pair->there[1] && pair->ends[0].link.peer_ifindex == pair->ends[1].link.ifindex &&
+	return pair->there[0] && pair->there[1] &&
+	       pair->ends[0].link.peer_ifindex == pair->ends[1].link.ifindex &&
 	       pair->ends[1].link.peer_ifindex == pair->ends[0].link.ifindex;
 }
 
-/* Removes what is left of a pair of ours that is not one any more: an end alone, or two ends of different pairs. */
+/*
+ * Removes what is left of a pair of ours that is not one any more: an end alone, or two ends of different
+ * pairs.
+ */
 static int remove_remains(struct net *net, struct pair *pair, struct tg_error *e)
 {
 	for (int i = 0; i < 2; i++) {
@@ -357,7 +364,10 @@ static int settle_mtu(struct net *net, const struct pair *pair, int end, struct 
 	return err ? err : net_link_set_mtu(net, pair->names[end], pair->mtu, e);
 }
 
-/* Brings one end into its final state, in the order that keeps it silent: the kernel's own talk off before up. */
+/*
+ * Brings one end into its final state, in the order that keeps it silent: the kernel's own talk off before
+ * up.
+ */
 static int settle_end(struct net *net, const struct pair *pair, int end, struct tg_error *e)
 {
 	const struct net_link_full *full = &pair->ends[end];
@@ -395,9 +405,10 @@ int net_veth_ensure(struct net *net, const char *name, const char *peer, unsigne
 	struct pair pair = { .names = { name, peer }, .mtu = mtu, .txqlen = txqlen, .alias = alias };
 	int err;
 
-	if (strncmp(alias, TG_LINK_ALIAS, strlen(TG_LINK_ALIAS)) || strlen(alias) >= sizeof(pair.ends[0].link.alias))
-		return tg_error(e, -EINVAL, "link %s: alias \"%s\" does not begin with %s or is too long", name,
-				alias, TG_LINK_ALIAS);
+	if (strncmp(alias, TG_LINK_ALIAS, strlen(TG_LINK_ALIAS)) ||
+	    strlen(alias) >= sizeof(pair.ends[0].link.alias))
+		return tg_error(e, -EINVAL, "link %s: alias \"%s\" does not begin with %s or is too long",
+				name, alias, TG_LINK_ALIAS);
 	err = make_pair(net, &pair, e);
 	for (int i = 0; i < 2 && !err; i++)
 		err = settle_end(net, &pair, i, e);

@@ -141,7 +141,8 @@ static int ack_result(const struct nlmsghdr *message, struct tg_error *e)
 
 	/* both begin with the negative errno; a DONE of old kernels may be empty */
 	if (mnl_nlmsg_get_payload_len(message) < sizeof(int))
-		return message->nlmsg_type == NLMSG_DONE ? 0 : tg_error(e, -EBADMSG, "truncated netlink reply");
+		return message->nlmsg_type == NLMSG_DONE ? 0
+							 : tg_error(e, -EBADMSG, "truncated netlink reply");
 	err = *(const int *)mnl_nlmsg_get_payload(message);
 	if (err >= 0)
 		return 0;
@@ -158,7 +159,10 @@ struct exchange {
 	bool interrupted;
 };
 
-/* Returns 1 when the message ends the exchange, 0 when more follow, a negative errno when the kernel refused. */
+/*
+ * Returns 1 when the message ends the exchange, 0 when more follow, a negative errno when the kernel
+ * refused.
+ */
 static int take_message(struct exchange *x, const struct nlmsghdr *message, struct tg_error *e)
 {
 	int err;
@@ -183,8 +187,8 @@ static int take_message(struct exchange *x, const struct nlmsghdr *message, stru
 	return 0;
 }
 
-static int exchange_run(struct net *net, struct mnl_socket *socket, struct nlmsghdr *request, struct exchange *x,
-			struct tg_error *e)
+static int exchange_run(struct net *net, struct mnl_socket *socket, struct nlmsghdr *request,
+			struct exchange *x, struct tg_error *e)
 {
 	request->nlmsg_seq = x->seq = ++net->seq;
 	x->port = mnl_socket_get_portid(socket);

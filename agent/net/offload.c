@@ -81,7 +81,8 @@ static int feature_names(int fd, const char *name, unsigned count, struct ethtoo
 
 static int features_get(int fd, const char *name, unsigned blocks, struct ethtool_gfeatures **ret_features)
 {
-	struct ethtool_gfeatures *features = calloc(1, sizeof(*features) + blocks * sizeof(features->features[0]));
+	struct ethtool_gfeatures *features =
+		calloc(1, sizeof(*features) + blocks * sizeof(features->features[0]));
 	int err;
 
 	if (!features)
@@ -97,7 +98,10 @@ static int features_get(int fd, const char *name, unsigned blocks, struct ethtoo
 	return 0;
 }
 
-/* The offloads that are on; NULL in *ret_first when none is. Those of them that can be changed go into `set`. */
+/*
+ * The offloads that are on; NULL in *ret_first when none is. Those of them that can be changed go into
+ * `set`.
+ */
 static int find_active(int fd, const char *name, const struct ethtool_gstrings *names,
 		       struct ethtool_sfeatures *set, const char **ret_first)
 {

@@ -56,7 +56,8 @@ static int stdio_open(const struct process *process, struct stdio *ret_stdio)
 	for (int i = 0; i < 3; i++) {
 		bool null = i == 0 ? !process->input : process->daemon;
 
-		stdio.fds[i] = null ? open("/dev/null", O_RDWR | O_CLOEXEC) : memfd_create("stdio", MFD_CLOEXEC);
+		stdio.fds[i] =
+			null ? open("/dev/null", O_RDWR | O_CLOEXEC) : memfd_create("stdio", MFD_CLOEXEC);
 		if (stdio.fds[i] < 0)
 			err = -errno;
 	}
@@ -90,7 +91,10 @@ static void __attribute__((noreturn)) become(const struct process *process, cons
 		if (high[i] < 0)
 			goto fail;
 	}
-	/* above those, so that everything around it can be closed; exec() closes it, which tells that it worked */
+	/*
+	 * above those, so that everything around it can be closed; exec() closes it, which tells that it
+	 * worked
+	 */
 	last = fcntl(report, F_DUPFD_CLOEXEC, 3);
 	if (last < 0)
 		goto fail;
@@ -240,7 +244,8 @@ int process_run(const struct process *process, struct process_result *ret_result
 	if (err == -ENOENT)
 		return tg_error(e, err, "%s: no such program (is it installed?)", process->argv[0]);
 	if (err == -ETIMEDOUT)
-		return tg_error(e, err, "%s: not done after %d s, killed", process->argv[0], process->timeout_ms / 1000);
+		return tg_error(e, err, "%s: not done after %d s, killed", process->argv[0],
+				process->timeout_ms / 1000);
 	if (err)
 		return tg_error(e, err, "cannot run %s: %s", process->argv[0], strerror(-err));
 	*ret_result = result;

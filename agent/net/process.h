@@ -12,7 +12,7 @@ struct process {
 	const char *const *argv;	/* ended by NULL; argv[0] is looked up in PATH if it has no slash */
 	const char *const *environment;	/* beside PATH and LC_ALL; ended by NULL, or NULL */
 	const char *input;		/* text for its standard input, NULL = /dev/null */
-	bool daemon;			/* what it leaves behind must not depend on us: own session, no output kept */
+	bool daemon; /* what it leaves behind must not depend on us: own session, no output kept */
 	int timeout_ms;
 };
 

@@ -74,7 +74,8 @@ static void read_tbf(const struct nlattr *nest, struct qdisc_state *state)
 	    mnl_attr_get_payload_len(table[TCA_TBF_PARMS]) < sizeof(options))
 		return;
 	memcpy(&options, mnl_attr_get_payload(table[TCA_TBF_PARMS]), sizeof(options));
-	state->shown.rate = table[TCA_TBF_RATE64] ? mnl_attr_get_u64(table[TCA_TBF_RATE64]) : options.rate.rate;
+	state->shown.rate =
+		table[TCA_TBF_RATE64] ? mnl_attr_get_u64(table[TCA_TBF_RATE64]) : options.rate.rate;
 	state->shown.burst = tbf_bytes(state->shown.rate, options.buffer);
 	state->burst_ticks = options.buffer;
 	state->limit = options.limit;
@@ -164,8 +165,8 @@ static int qdisc_read(struct net *net, unsigned ifindex, struct qdisc_state *ret
 	struct qdisc_state state = { .ifindex = ifindex };
 	int err;
 
-	err = net_dump(net, net->route, qdisc_message(net, RTM_GETQDISC, NLM_F_DUMP, ifindex, 0, 0), take_qdisc,
-		       qdisc_restart, &state, e);
+	err = net_dump(net, net->route, qdisc_message(net, RTM_GETQDISC, NLM_F_DUMP, ifindex, 0, 0),
+		       take_qdisc, qdisc_restart, &state, e);
 	if (err)
 		return tg_error_prefix(e, err, "cannot list the qdiscs of device %u", ifindex);
 	*ret_state = state;
@@ -190,7 +191,8 @@ static int put_tbf(struct net *net, unsigned ifindex, const struct net_tbf *tbf,
 	struct tc_tbf_qopt options;
 	struct nlattr *nest;
 
-	message = qdisc_message(net, RTM_NEWQDISC, NLM_F_CREATE | NLM_F_REPLACE, ifindex, TBF_HANDLE, TC_H_ROOT);
+	message = qdisc_message(net, RTM_NEWQDISC, NLM_F_CREATE | NLM_F_REPLACE, ifindex, TBF_HANDLE,
+				TC_H_ROOT);
 	mnl_attr_put_strz(message, TCA_KIND, "tbf");
 	nest = mnl_attr_nest_start(message, TCA_OPTIONS);
 	/* TCA_TBF_BURST gives the burst in bytes; the time in the old structure stands in for it on kernels
@@ -213,7 +215,8 @@ static int put_inner(struct net *net, unsigned ifindex, struct tg_error *e)
 {
 	struct nlmsghdr *message;
 
-	message = qdisc_message(net, RTM_NEWQDISC, NLM_F_CREATE | NLM_F_REPLACE, ifindex, INNER_HANDLE, TBF_CLASS);
+	message = qdisc_message(net, RTM_NEWQDISC, NLM_F_CREATE | NLM_F_REPLACE, ifindex, INNER_HANDLE,
+				TBF_CLASS);
 	mnl_attr_put_strz(message, TCA_KIND, "pfifo_fast");
 	return net_apply(net, message, e);
 }
@@ -246,7 +249,8 @@ int net_tbf_ensure(struct net *net, unsigned ifindex, const struct net_tbf *tbf,
 		changed = true;
 		/* the kernel does not change the kind of a qdisc under its handle */
 		if (state.root_handle == TBF_HANDLE && strcmp(state.shown.kind, "tbf"))
-			err = net_apply(net, qdisc_message(net, RTM_DELQDISC, 0, ifindex, TBF_HANDLE, TC_H_ROOT), e);
+			err = net_apply(
+				net, qdisc_message(net, RTM_DELQDISC, 0, ifindex, TBF_HANDLE, TC_H_ROOT), e);
 		if (!err)
 			err = put_tbf(net, ifindex, tbf, e);
 	}

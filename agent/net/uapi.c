@@ -150,7 +150,8 @@ static int parse_key(const char *value, uint8_t ret_key[static TG_KEY_LEN])
 
 	for (int i = 0; i < KEY_HEX && !bad; i++) {
 		int c = (unsigned char)value[i];
-		int digit = (('0' - 1 - c) & (c - '9' - 1)) >> 31, letter = (('a' - 1 - c) & (c - 'f' - 1)) >> 31;
+		int digit = (('0' - 1 - c) & (c - '9' - 1)) >> 31,
+		    letter = (('a' - 1 - c) & (c - 'f' - 1)) >> 31;
 		int nibble = (digit & (c - '0')) | (letter & (c - 'a' + 10));
 
 		bad |= !(digit | letter);
@@ -293,7 +294,8 @@ static int parse_reply(const char *text, struct parse *parse, struct tg_error *e
 		char *value;
 
 		if (len >= sizeof(line) || text[len] != '\n') {
-			err = tg_error(e, -EBADMSG, "wireguard-go's reply is cut off or has an overlong line");
+			err = tg_error(e, -EBADMSG,
+				       "wireguard-go's reply is cut off or has an overlong line");
 			break;
 		}
 		memcpy(line, text, len);
@@ -313,7 +315,8 @@ static int parse_reply(const char *text, struct parse *parse, struct tg_error *e
 	if (!err && !parse->has_result)
 		err = tg_error(e, -EBADMSG, "wireguard-go's reply has no result");
 	if (!err && parse->result)
-		err = tg_error(e, -(int)parse->result, "wireguard-go refused: %s", strerror((int)parse->result));
+		err = tg_error(e, -(int)parse->result, "wireguard-go refused: %s",
+			       strerror((int)parse->result));
 	return err;
 }
 

@@ -77,7 +77,10 @@ int wg_userspace_gone(const char *name, int wait_ms, struct tg_error *e)
 	for (;;) {
 		fd = wg_userspace_connect(name, e);
 		if (fd == -ECONNREFUSED) {
-			/* left by a process that was killed; a live one's file must never go, it ends with it */
+			/*
+			 * left by a process that was killed; a live one's file must never go, it ends with
+			 * it
+			 */
 			if (unlink(address.sun_path) && errno != ENOENT)
 				return tg_error(e, -errno, "%s: cannot remove it: %s", address.sun_path,
 						strerror(errno));
@@ -91,7 +94,8 @@ int wg_userspace_gone(const char *name, int wait_ms, struct tg_error *e)
 		if (!wait_ms)
 			return 0;
 		if (now_ms() >= end)
-			return tg_error(e, -ETIMEDOUT, "%s: wireguard-go still answers %d ms after its device went",
+			return tg_error(e, -ETIMEDOUT,
+					"%s: wireguard-go still answers %d ms after its device went",
 					address.sun_path, wait_ms);
 		pause_ms(POLL_MS);
 	}
@@ -128,7 +132,8 @@ int wg_userspace_start(const char *name, struct tg_error *e)
 	if (err)
 		return err;
 	if (result.status)
-		return tg_error(e, -EIO, "%s %s failed (exit status %d); see what `LOG_LEVEL=debug %s -f %s` says",
+		return tg_error(e, -EIO,
+				"%s %s failed (exit status %d); see what `LOG_LEVEL=debug %s -f %s` says",
 				argv[0], name, result.status, argv[0], name);
 	/* it has put itself into the background: the device is there, the socket answers in a moment */
 	err = wg_userspace_await(name, WG_START_WAIT_MS, e);

@@ -38,7 +38,10 @@ struct wg_change {
 	uint32_t fwmark;
 };
 
-/* The listen port is set only when the tunnel names one that the device has not: setting it opens new sockets. */
+/*
+ * The listen port is set only when the tunnel names one that the device has not: setting it opens new
+ * sockets.
+ */
 bool wg_change_port(const struct wg_change *change);
 /*
  * How to bring a peer's allowed IPs about. Replacing drops them for an instant,

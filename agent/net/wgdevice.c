@@ -260,8 +260,10 @@ static int create_userspace(const char *name, struct tg_error *e)
 	int err = wg_userspace_gone(name, WG_EXIT_WAIT_MS, e);
 
 	if (err == -ETIMEDOUT)
-		return tg_error(e, -EADDRINUSE, "a wireguard-go answers for %s, but there is no such link here: "
-				"is it in another network namespace?", name);
+		return tg_error(e, -EADDRINUSE,
+				"a wireguard-go answers for %s, but there is no such link here: "
+				"is it in another network namespace?",
+				name);
 	return err ? err : wg_userspace_start(name, e);
 }
 
@@ -333,7 +335,8 @@ static int settle(struct net *net, const char *name, unsigned mtu, struct tg_err
 	return err ? tg_error_prefix(e, err, "link %s: cannot configure it", name) : 0;
 }
 
-int wg_device_ensure(struct net *net, const char *name, enum wg_backend backend, unsigned mtu, struct tg_error *e)
+int wg_device_ensure(struct net *net, const char *name, enum wg_backend backend, unsigned mtu,
+		     struct tg_error *e)
 {
 	struct net_link_full full;
 	bool serves = false;

@@ -86,9 +86,11 @@ static bool put_peer(struct nlmsghdr *message, size_t size, const struct wg_chan
 	if (!cursor->begun) {
 		mnl_attr_put_u32(message, WGPEER_A_FLAGS,
 				 allowed == WG_ALLOWED_REPLACE ? WGPEER_F_REPLACE_ALLOWEDIPS : 0);
-		mnl_attr_put(message, WGPEER_A_PRESHARED_KEY, WG_KEY_LEN, change->secrets->preshared[cursor->peer]);
+		mnl_attr_put(message, WGPEER_A_PRESHARED_KEY, WG_KEY_LEN,
+			     change->secrets->preshared[cursor->peer]);
 		put_endpoint(message, &peer->endpoint);
-		mnl_attr_put_u16(message, WGPEER_A_PERSISTENT_KEEPALIVE_INTERVAL, (uint16_t)peer->keepalive_s);
+		mnl_attr_put_u16(message, WGPEER_A_PERSISTENT_KEEPALIVE_INTERVAL,
+				 (uint16_t)peer->keepalive_s);
 		cursor->begun = true;
 	}
 	list = mnl_attr_nest_start(message, WGPEER_A_ALLOWEDIPS);
@@ -115,7 +117,8 @@ static bool put_peers(struct nlmsghdr *message, size_t size, const struct wg_cha
 		put_removal(message, key);
 	}
 	while (cursor->peer < change->tunnel->peer_count) {
-		if (room(message, size) < PEER_SIZE + ALLOWED_SIZE || !put_peer(message, size, change, cursor))
+		if (room(message, size) < PEER_SIZE + ALLOWED_SIZE ||
+		    !put_peer(message, size, change, cursor))
 			return false;
 		cursor->peer++;
 		cursor->allowed = 0;
@@ -222,7 +225,8 @@ static int take_peer(const struct nlattr *attr, struct wg_state *state)
 	const uint8_t *key;
 	int err;
 
-	if (mnl_attr_parse_nested(attr, net_gather, &attrs) < 0 || !holds(table[WGPEER_A_PUBLIC_KEY], WG_KEY_LEN))
+	if (mnl_attr_parse_nested(attr, net_gather, &attrs) < 0 ||
+	    !holds(table[WGPEER_A_PUBLIC_KEY], WG_KEY_LEN))
 		return -EBADMSG;
 	key = mnl_attr_get_payload(table[WGPEER_A_PUBLIC_KEY]);
 	/* the last peer again: more of its allowed IPs */
@@ -288,7 +292,8 @@ static int take_family(const struct nlmsghdr *reply, void *data)
 	uint16_t *family = data;
 
 	if (mnl_nlmsg_get_payload_len(reply) < GENL_HDRLEN ||
-	    mnl_attr_parse(reply, GENL_HDRLEN, net_gather, &attrs) < 0 || !holds(table[CTRL_ATTR_FAMILY_ID], 2))
+	    mnl_attr_parse(reply, GENL_HDRLEN, net_gather, &attrs) < 0 ||
+	    !holds(table[CTRL_ATTR_FAMILY_ID], 2))
 		return -EBADMSG;
 	*family = mnl_attr_get_u16(table[CTRL_ATTR_FAMILY_ID]);
 	return 0;
@@ -348,7 +353,8 @@ int wg_genl_set(struct net *net, const char *name, const struct wg_change *chang
 	int err = find_family(net, e);
 
 	while (!err && more) {
-		err = wg_genl_build(change, name, net->wg_family, &cursor, buffer, sizeof(buffer), &message, &more);
+		err = wg_genl_build(change, name, net->wg_family, &cursor, buffer, sizeof(buffer), &message,
+				    &more);
 		if (err)
 			tg_error(e, err, "%s", strerror(-err));
 		else

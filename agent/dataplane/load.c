@@ -34,6 +34,9 @@ const char *const dp_prog_names[DP_PROG_COUNT] = {
 static char last_warning[256];
 
 static int keep_warning(enum libbpf_print_level level, const char *format, va_list args)
+	__attribute__((format(printf, 2, 0)));
+
+static int keep_warning(enum libbpf_print_level level, const char *format, va_list args)
 {
 	char line[1024];
 	size_t len;

@@ -97,6 +97,10 @@ struct net_rule {
 	uint32_t table;
 };
 
+/*
+ * -ERANGE for a port range that ends with 65535 and begins above 1: the kernel's rules cannot match that
+ * port, and leaving it out would let it by. Widen the range to any port, or narrow it on purpose.
+ */
 int net_rule_ensure(struct net *net, const struct net_rule *rule, struct tg_error *e);
 int net_rule_remove(struct net *net, const struct net_rule *rule, struct tg_error *e);
 /* All rules of both families with our protocol; free the array. */

@@ -53,7 +53,8 @@ finish()
 bed_up()
 {
 	scripts/testbed up --name vm "$@" || return 1
-	robot_net=$(scripts/testbed netns robot --name vm) && wan_net=$(scripts/testbed netns wan --name vm) &&
+	robot_net=$(scripts/testbed netns robot --name vm) &&
+		wan_net=$(scripts/testbed netns wan --name vm) &&
 		plant_net=$(scripts/testbed netns plant --name vm)
 }
 
@@ -125,8 +126,8 @@ one_size()
 # Nothing but the tunnel's own messages; kinds that WireGuard does not know are `other`.
 no_cleartext()
 {
-	wire_is "$1" '[.clear_packets, .malformed, .oversize, .drops, .fragments, .undirected, .up.other, .down.other]
-		| all(. == 0)'
+	wire_is "$1" '[.clear_packets, .malformed, .oversize, .drops, .fragments, .undirected,
+		.up.other, .down.other] | all(. == 0)'
 }
 
 # ---- traffic ----
@@ -179,11 +180,11 @@ udp_echo()
 	shift
 	plant socat -b 65536 -T 2 "UDP$family-RECVFROM:$port,bind=$address,reuseaddr,fork" PIPE &
 	server=$!
-	wait_until listens u $port || status=1
+	wait_until listens u "$port" || status=1
 	for size in "$@"; do
 		head -c "$size" /dev/urandom > "$WORK/sent"
-		robot timeout 10 socat -b 65536 -t 2 - "UDP$family:$address:$port" < "$WORK/sent" > "$WORK/received" &&
-			cmp "$WORK/sent" "$WORK/received" || status=1
+		robot timeout 10 socat -b 65536 -t 2 - "UDP$family:$address:$port" \
+			< "$WORK/sent" > "$WORK/received" && cmp "$WORK/sent" "$WORK/received" || status=1
 	done
 	kill $server
 	wait $server

@@ -14,7 +14,8 @@ VM_CPUS=2
 VM_COMMAND_LINE="console=ttyS0 quiet panic=-1 mitigations=off tsc=reliable random.trust_cpu=on"
 VM_INIT_MODULES="virtio_pci fuse virtiofs overlay"
 # What a kernel prints when it has caught itself at fault.
-VM_FAULTS='-+\[ cut here \]-+|Oops: |BUG: (unable|kernel|KASAN|sleeping|scheduling)|general protection fault|Kernel panic'
+VM_FAULTS='-+\[ cut here \]-+|Oops: |BUG: (unable|kernel|KASAN|sleeping|scheduling)'
+VM_FAULTS+='|general protection fault|Kernel panic'
 
 vm_fs_daemon()
 {
@@ -104,7 +105,7 @@ share_root()
 
 	mount --make-rprivate / && mount --rbind / "$2" || exit 1
 	while read -r target; do
-		# Kernel file systems under a mount of somebody else's may refuse; the guest mounts its own over those.
+		# Kernel file systems may refuse; the guest mounts its own over those.
 		mount -o remount,bind,ro "$target" 2> /dev/null || [ "$target" != "$2" ] || exit 1
 	done < <(findmnt -rno TARGET -R "$2")
 	share_dir "$1" "$2" always
@@ -117,7 +118,9 @@ share_dir()
 
 	daemon=$(vm_fs_daemon) || exit 1
 	case $daemon in
-	*/libexec/*) exec "$daemon" --socket-path="$1" --shared-dir="$2" --sandbox=chroot --cache="${3/none/never}" ;;
+	*/libexec/*)
+		exec "$daemon" --socket-path="$1" --shared-dir="$2" --sandbox=chroot --cache="${3/none/never}"
+		;;
 	*) exec "$daemon" --socket-path="$1" -o "source=$2,sandbox=chroot,no_posix_lock,xattr,cache=$3" ;;
 	esac
 }
@@ -186,9 +189,11 @@ start_machine()
 		-object "memory-backend-memfd,id=mem,size=${VM_MEMORY}M,share=on" -numa node,memdev=mem \
 		-nodefaults -no-user-config -display none -no-reboot -serial "file:$VM_WORK/console" \
 		-kernel "$1/vmlinuz" -initrd "$VM_WORK/initrd" -append "$VM_COMMAND_LINE" \
-		-chardev "socket,id=host,path=$VM_WORK/host.sock" -device vhost-user-fs-pci,chardev=host,tag=host \
+		-chardev "socket,id=host,path=$VM_WORK/host.sock" \
+		-device vhost-user-fs-pci,chardev=host,tag=host \
 		-chardev "socket,id=results,path=$VM_WORK/results.sock" \
-		-device vhost-user-fs-pci,chardev=results,tag=results "${devices[@]}" > "$VM_WORK/qemu.log" 2>&1 < /dev/null &
+		-device vhost-user-fs-pci,chardev=results,tag=results "${devices[@]}" \
+		> "$VM_WORK/qemu.log" 2>&1 < /dev/null &
 	VM_QEMU=$!
 	VM_PIDS="$VM_QEMU $VM_PIDS"
 }
@@ -224,7 +229,8 @@ vm_verdict()
 {
 	local results=$VM_WORK/results faults
 
-	faults=$(cat "$results/dmesg" "$VM_WORK/console" 2> /dev/null | grep -aE -A 12 -e "$VM_FAULTS" | head -n 60)
+	faults=$(cat "$results/dmesg" "$VM_WORK/console" 2> /dev/null |
+		grep -aE -A 12 -e "$VM_FAULTS" | head -n 60)
 	if [ -n "$faults" ]; then
 		printf 'vm: the kernel reported a fault:\n%s\n' "$faults" >&2
 		return 125
@@ -253,9 +259,10 @@ vm_run()
 	VM_PIDS='' VM_TAILS='' VM_WORK=$(mktemp -d -t tensorguard-vm.XXXXXX) || return 125
 	trap vm_cleanup EXIT
 	trap 'exit 130' INT TERM HUP
-	mkdir "$VM_WORK/results" "$VM_WORK/results/keep" && touch "$VM_WORK/results/"{out,err} "$VM_WORK/console" &&
-		printf '%s\0' "$PWD" "$tpm" "$@" > "$VM_WORK/results/command" && initramfs_make "$kernel" "$VM_WORK" &&
-		start_shares || return 125
+	mkdir "$VM_WORK/results" "$VM_WORK/results/keep" &&
+		touch "$VM_WORK/results/"{out,err} "$VM_WORK/console" &&
+		printf '%s\0' "$PWD" "$tpm" "$@" > "$VM_WORK/results/command" &&
+		initramfs_make "$kernel" "$VM_WORK" && start_shares || return 125
 	[ "$tpm" = no ] || start_tpm || return 125
 	start_machine "$kernel" "$tpm"
 	follow "$VM_WORK/results/out" 1
@@ -264,7 +271,8 @@ vm_run()
 	vm_verdict $? "$timeout"
 	status=$?
 	if [ -n "$keep" ]; then
-		mkdir -p "$keep" && cp -r "$VM_WORK/results/keep/." "$keep" && cp "$VM_WORK/console" "$keep/console.log"
+		mkdir -p "$keep" && cp -r "$VM_WORK/results/keep/." "$keep" &&
+			cp "$VM_WORK/console" "$keep/console.log"
 		[ ! -e "$VM_WORK/results/dmesg" ] || cp "$VM_WORK/results/dmesg" "$keep/dmesg.log"
 	fi
 	return $status

@@ -45,11 +45,12 @@ mirror_url()
 	local url=${TENSORGUARD_VM_MIRROR:-}
 
 	# shellcheck disable=SC2016 # apt's variables
-	[ -n "$url" ] || url=$(apt-get indextargets --format '$(COMPONENT) $(RELEASE) $(REPO_URI)' 'Created-By: Packages' |
+	[ -n "$url" ] || url=$(apt-get indextargets --format '$(COMPONENT) $(RELEASE) $(REPO_URI)' \
+		'Created-By: Packages' |
 		grep -E '^main (bullseye|bookworm|trixie|forky|sid|oldstable|stable|testing|unstable) ' |
 		head -n 1 | cut -d ' ' -f 3)
 	if [ -z "$url" ]; then
-		echo "vm: the apt sources of this machine name no Debian mirror; set TENSORGUARD_VM_MIRROR=URL" >&2
+		echo "vm: this machine's apt sources name no Debian mirror; set TENSORGUARD_VM_MIRROR=URL" >&2
 		return 1
 	fi
 	echo "${url%/}"
@@ -72,10 +73,11 @@ deb_download()
 	fi
 	rm -f "$2"
 	if grep -q '404 ' <<< "$log"; then
-		echo "vm: the mirror no longer has ${1##*/}, which $LOCK_FILE pins; \`scripts/vm pin\` moves the" \
-			"lock to what it has now" >&2
+		echo "vm: the mirror no longer has ${1##*/}, which $LOCK_FILE pins;" \
+			"\`scripts/vm pin\` moves the lock to what it has now" >&2
 	else
-		echo "vm: cannot download $1: $(sed -n 's/^E: Failed to fetch [^ ]*  *//p' <<< "$log" | head -n 1)" >&2
+		log=$(sed -n 's/^E: Failed to fetch [^ ]*  *//p' <<< "$log" | head -n 1)
+		echo "vm: cannot download $1: $log" >&2
 	fi
 	return 1
 }
@@ -92,7 +94,8 @@ deb_fetch()
 	got=$(file_sha256 "$file.part") || return 1
 	if [ "$got" != "$sha256" ]; then
 		rm -f "$file.part"
-		echo "vm: ${path##*/} (version $version) has changed: its SHA-256 is $got, $LOCK_FILE pins $sha256" >&2
+		echo "vm: ${path##*/} (version $version) has changed: its SHA-256 is $got," \
+			"$LOCK_FILE pins $sha256" >&2
 		return 1
 	fi
 	mv "$file.part" "$file"
@@ -176,7 +179,8 @@ pin_apt()
 
 	shift
 	"$program" -q -o Dir::Etc::SourceList="$apt/sources.list" -o Dir::Etc::SourceParts=/dev/null \
-		-o Dir::Etc::PreferencesParts=/dev/null -o Dir::State="$apt/state" -o Dir::State::status=/dev/null \
+		-o Dir::Etc::PreferencesParts=/dev/null -o Dir::State="$apt/state" \
+		-o Dir::State::status=/dev/null \
 		-o Dir::Cache="$apt/cache" -o Dir::Cache::pkgcache=pkgcache.bin \
 		-o Dir::Cache::srcpkgcache= -o APT::Architecture=amd64 -o APT::Architectures=amd64 \
 		-o APT::Sandbox::User= -o Acquire::Languages=none "$@"
@@ -203,7 +207,8 @@ pin_candidates()
 {
 	local names
 
-	mapfile -t names < <(pin_apt apt-cache search --names-only '^linux-image-[0-9][^ ]*-cloud-amd64$' | cut -d ' ' -f 1)
+	mapfile -t names < <(pin_apt apt-cache search --names-only '^linux-image-[0-9][^ ]*-cloud-amd64$' |
+		cut -d ' ' -f 1)
 	[ ${#names[@]} -gt 0 ] || return 1
 	pin_apt apt-cache show "${names[@]}" |
 		awk '$1 == "Package:" { package = $2 } $1 == "Version:" { print $2, package }' | sort -uV
@@ -227,7 +232,7 @@ pin_kernel()
 	pin_apt apt-cache show "$package=$version" | sed -n 's/^Depends: //p' |
 		grep -oE 'linux-(base|binary|modules)-[0-9][^ ]*' | sort -u |
 		while read -r part; do
-			# linux-base-* adds no more than the lists of built-in modules, and not every suite has it.
+			# linux-base-* has the lists of built-in modules; not every suite offers it.
 			if ! pin_package "$series" "$part" "$version" && [[ $part != linux-base-* ]]; then
 				echo "vm: the mirror's indexes lack $part $version, a part of $package" >&2
 				exit 1
@@ -267,7 +272,7 @@ kernel_pin()
 		lines+=$(pin_series "$series" "$candidates")$'\n' || return 1
 	done
 	{
-		echo "# Kernels of the VM tests, written by \`scripts/vm pin\`: series, package, version, SHA-256, path."
+		echo "# Kernels of the VM tests, by scripts/vm pin: series, package, version, SHA-256, path"
 		printf '%s' "$lines"
 	} > "$LOCK_FILE.new" && mv "$LOCK_FILE.new" "$LOCK_FILE" && lock_lines | cut -d ' ' -f 1-3
 	rm -rf "$VM_CACHE/apt"

@@ -8,12 +8,13 @@
 
 #include "tensorguard/policy.h"
 
-#define IPTABLES_CHAIN "TENSORGUARD"
-#define IPTABLES_SAVE_CHAIN "TENSORGUARD_SAVE"
+#define IPTABLES_CHAIN "TENSORGUARD"		/* undecided packets of flow rules to the queue */
+#define IPTABLES_SAVE_CHAIN "TENSORGUARD_SAVE"	/* what was decided into the connection mark */
+#define IPTABLES_MSS_CHAIN "TENSORGUARD_MSS"	/* TCP segments that fit a cell */
 
 enum { IPTABLES_MAX_RULES = 20000 };
 
-/* Whether a flow rule of the policy can match packets of this family. */
+/* Whether the policy needs any of the chains for this family. */
 bool iptables_wanted(const struct tg_policy *policy, int family);
 
 /*

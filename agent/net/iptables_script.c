@@ -13,17 +13,28 @@ enum { MULTIPORT_SLOTS = 15 };	/* xt_multiport; a range takes two */
 
 /* ---- the chains of a policy ---- */
 
-/* Our chains' rules, without the "-A"; the digest goes into the first of each chain. */
+enum chain_id { CHAIN_QUEUE, CHAIN_SAVE, CHAIN_MSS, CHAIN_COUNT };
+
+static const char *const CHAIN_NAMES[CHAIN_COUNT] = {
+	[CHAIN_QUEUE] = IPTABLES_CHAIN, [CHAIN_SAVE] = IPTABLES_SAVE_CHAIN, [CHAIN_MSS] = IPTABLES_MSS_CHAIN,
+};
+
+/* Rules of one chain: lines "CHAIN rule". A chain without rules is not wanted. */
+struct chain {
+	char *text;
+	size_t size, count;
+};
+
+/* The digest goes into the first rule of each chain. */
 struct chains {
-	char *queue, *save;	/* lines "CHAIN rule" */
-	size_t queue_size, save_size, queue_count, save_count;
+	struct chain of[CHAIN_COUNT];
 	uint64_t digest;
 };
 
 static void chains_free(struct chains *chains)
 {
-	free(chains->queue);
-	free(chains->save);
+	for (int i = 0; i < CHAIN_COUNT; i++)
+		free(chains->of[i].text);
 }
 
 static bool has_family(const struct tg_cidr *list, size_t count, int family)
@@ -34,18 +45,44 @@ static bool has_family(const struct tg_cidr *list, size_t count, int family)
 	return !count;
 }
 
-static bool rule_wanted(const struct tg_policy_rule *rule, int family)
+static bool rule_of_family(const struct tg_policy_rule *rule, int family)
 {
-	return tg_rule_is_flow(rule) && has_family(rule->to, rule->to_count, family) &&
+	return has_family(rule->to, rule->to_count, family) &&
 	       has_family(rule->from, rule->from_count, family);
+}
+
+static bool flows_wanted(const struct tg_policy *policy, int family)
+{
+	for (size_t i = 0; i < policy->rule_count; i++)
+		if (tg_rule_is_flow(&policy->rules[i]) && rule_of_family(&policy->rules[i], family))
+			return true;
+	return false;
+}
+
+/* The smallest cell of the tunnel, its MTU if none is smaller. */
+static unsigned smallest_cell(const struct tg_tunnel *tunnel)
+{
+	unsigned cell = tunnel->mtu;
+
+	for (size_t i = 0; i < tunnel->class_count; i++)
+		if (tunnel->classes[i].cell < cell)
+			cell = tunnel->classes[i].cell;
+	return cell;
+}
+
+static bool mss_wanted(const struct tg_tunnel *tunnel)
+{
+	return smallest_cell(tunnel) < tunnel->mtu;
 }
 
 bool iptables_wanted(const struct tg_policy *policy, int family)
 {
-	for (size_t i = 0; policy && i < policy->rule_count; i++)
-		if (rule_wanted(&policy->rules[i], family))
+	if (!policy)
+		return false;
+	for (size_t i = 0; i < policy->tunnel_count; i++)
+		if (mss_wanted(&policy->tunnels[i]))
 			return true;
-	return false;
+	return flows_wanted(policy, family);
 }
 
 /* The next group of ports that fits one multiport match: from `first` up to the return value. */
@@ -83,9 +120,11 @@ static void put_prefix(FILE *out, const char *option, const struct tg_cidr *cidr
 }
 
 struct match {
-	const struct tg_policy *policy;
 	const struct tg_policy_rule *rule;
 	const struct tg_cidr *to, *from; /* NULL = any */
+	const char *begin;	/* chain, and what it matches before the rule's own conditions */
+	unsigned proto;		/* 0 = any */
+	const char *end;	/* further conditions and the target */
 };
 
 /* All groups of ports of one pair of prefixes. Returns how many rules that were. */
@@ -99,17 +138,16 @@ static size_t put_match(FILE *out, const struct match *match)
 		sport = 0;
 		do {
 			sport_end = port_group(rule->source_ports, rule->source_port_count, sport);
-			fputs(IPTABLES_CHAIN, out);
+			fputs(match->begin, out);
 			put_prefix(out, "-s", match->from);
 			put_prefix(out, "-d", match->to);
-			if (rule->proto)
-				fprintf(out, " -p %u", rule->proto);
+			if (match->proto)
+				fprintf(out, " -p %u", match->proto);
 			put_ports(out, "--dports", rule->ports, dport, dport_end);
 			put_ports(out, "--sports", rule->source_ports, sport, sport_end);
 			if (rule->has_mark && rule->mark_mask)
 				fprintf(out, " -m mark --mark 0x%x/0x%x", rule->mark, rule->mark_mask);
-			fprintf(out, " -j NFQUEUE --queue-num %u%s\n", match->policy->classifier.queue,
-				match->policy->classifier.hold ? "" : " --queue-bypass");
+			fprintf(out, "%s\n", match->end);
 			count++;
 			sport = sport_end;
 		} while (sport < rule->source_port_count);
@@ -126,10 +164,10 @@ static bool pick(const struct tg_cidr *list, size_t count, size_t i, int family,
 	return !count || list[i].family == family;
 }
 
-static int put_rule(FILE *out, const struct tg_policy *policy, const struct tg_policy_rule *rule, int family,
-		    size_t *count)
+/* `match` without prefixes; *count grows by the number of rules. */
+static int put_rule(FILE *out, struct match match, int family, size_t *count)
 {
-	struct match match = { .policy = policy, .rule = rule };
+	const struct tg_policy_rule *rule = match.rule;
 
 	for (size_t t = 0; t < rule->to_count || !t; t++) {
 		if (!pick(rule->to, rule->to_count, t, family, &match.to))
@@ -170,17 +208,100 @@ static size_t put_exempt(FILE *out, const struct tg_policy *policy)
 
 static int put_queue_chain(FILE *out, const struct tg_policy *policy, int family, size_t *ret_count)
 {
-	size_t count = put_exempt(out, policy);
+	size_t count;
+	char target[64];
+	int err = 0;
 
-	for (size_t i = 0; i < policy->rule_count; i++) {
-		int err = rule_wanted(&policy->rules[i], family) ?
-			  put_rule(out, policy, &policy->rules[i], family, &count) : 0;
+	if (!flows_wanted(policy, family))
+		return 0;
+	count = put_exempt(out, policy);
+	snprintf(target, sizeof(target), " -j NFQUEUE --queue-num %u%s", policy->classifier.queue,
+		 policy->classifier.hold ? "" : " --queue-bypass");
+	for (size_t i = 0; i < policy->rule_count && !err; i++) {
+		const struct tg_policy_rule *rule = &policy->rules[i];
+		const struct match match = { .rule = rule, .begin = IPTABLES_CHAIN, .proto = rule->proto,
+					     .end = target };
 
-		if (err)
-			return err;
+		if (tg_rule_is_flow(rule) && rule_of_family(rule, family))
+			err = put_rule(out, match, family, &count);
 	}
-	*ret_count = count;
+	if (!err)
+		*ret_count = count;
+	return err;
+}
+
+static int put_save_chain(FILE *out, const struct tg_policy *policy, int family, size_t *ret_count)
+{
+	if (!flows_wanted(policy, family))
+		return 0;
+	fprintf(out,
+		IPTABLES_SAVE_CHAIN " -m mark ! --mark 0x0/0x%x -j CONNMARK --save-mark --nfmask 0x%x"
+				    " --ctmask 0x%x\n",
+		TG_MARK_CLASS_MASK, TG_MARK_CLASS_MASK, TG_MARK_CLASS_MASK);
+	*ret_count = 1;
 	return 0;
+}
+
+/*
+ * What a SYN into the tunnel offers is what the other side may send back, and
+ * that must fit a cell: a locked route MTU says so only to this host's own
+ * sockets, and TCP offers at least 256 bytes whatever the route
+ * (net.ipv4.route.min_adv_mss). TCPMSS never raises an offer and goes on to the
+ * next rule: the first rule that matches has to end the chain itself.
+ */
+static int put_mss_rule(FILE *out, const struct tg_policy *policy, const struct tg_policy_rule *rule,
+			int family, size_t *count)
+{
+	const struct tg_tunnel *tunnel = &policy->tunnels[rule->tunnel];
+	unsigned headers = family == AF_INET ? 40 : 60;
+	/* a flow whose class nobody knows yet may end in the smallest */
+	unsigned cell = tg_rule_is_flow(rule) ? smallest_cell(tunnel) : tunnel->classes[rule->class].cell;
+	char begin[96], clamp[96];
+	struct match match = { .rule = rule, .begin = begin, .proto = IPPROTO_TCP, .end = clamp };
+	int err = 0;
+
+	snprintf(begin, sizeof(begin), IPTABLES_MSS_CHAIN " -o %s",
+		 tunnel->external[0] ? tunnel->external : tunnel->name);
+	snprintf(clamp, sizeof(clamp), " -m tcp --tcp-flags SYN,RST SYN -j TCPMSS --set-mss %u",
+		 cell - headers);
+	if (cell < tunnel->mtu && cell > headers)
+		err = put_rule(out, match, family, count);
+	/* a flow rule may not match in the end: then a later one decides, and can only lower it further */
+	match.end = " -m tcp --tcp-flags SYN,RST SYN -j RETURN";
+	if (!err && !tg_rule_is_flow(rule))
+		err = put_rule(out, match, family, count);
+	return err;
+}
+
+static size_t put_mss_default(FILE *out, const struct tg_tunnel *tunnel, int family)
+{
+	unsigned headers = family == AF_INET ? 40 : 60, cell = tunnel->classes[tunnel->default_class].cell;
+
+	if (cell >= tunnel->mtu || cell <= headers)
+		return 0;
+	fprintf(out, IPTABLES_MSS_CHAIN " -o %s -p 6 -m tcp --tcp-flags SYN,RST SYN -j TCPMSS --set-mss %u\n",
+		tunnel->external[0] ? tunnel->external : tunnel->name, cell - headers);
+	return 1;
+}
+
+static int put_mss_chain(FILE *out, const struct tg_policy *policy, int family, size_t *ret_count)
+{
+	size_t count = 0;
+	int err = 0;
+
+	for (size_t i = 0; i < policy->rule_count && !err; i++) {
+		const struct tg_policy_rule *rule = &policy->rules[i];
+
+		if (mss_wanted(&policy->tunnels[rule->tunnel]) && rule_of_family(rule, family) &&
+		    (!rule->proto || rule->proto == IPPROTO_TCP))
+			err = put_mss_rule(out, policy, rule, family, &count);
+	}
+	for (size_t i = 0; i < policy->tunnel_count && !err; i++)
+		if (mss_wanted(&policy->tunnels[i]))
+			count += put_mss_default(out, &policy->tunnels[i], family);
+	if (!err)
+		*ret_count = count;
+	return err;
 }
 
 /* FNV-1a: tells versions of our own text apart, nothing more. */
@@ -191,30 +312,37 @@ static uint64_t digest_of(uint64_t digest, const char *text)
 	return digest;
 }
 
+typedef int (*put_chain_fn)(FILE *out, const struct tg_policy *policy, int family, size_t *ret_count);
+
+static int chain_make(put_chain_fn put, const struct tg_policy *policy, int family, struct chain *chain)
+{
+	FILE *out = open_memstream(&chain->text, &chain->size);
+	int err;
+
+	if (!out)
+		return -ENOMEM;
+	err = put(out, policy, family, &chain->count);
+	/* a stream that ran out of memory says so at the latest when it is closed */
+	return fclose(out) && !err ? -ENOMEM : err;
+}
+
 static int chains_make(const struct tg_policy *policy, int family, struct chains *ret_chains)
 {
-	struct chains chains = { .save_count = 1 };
-	FILE *queue = open_memstream(&chains.queue, &chains.queue_size);
-	FILE *save = open_memstream(&chains.save, &chains.save_size);
-	int err = queue && save ? 0 : -ENOMEM;
+	static const put_chain_fn put[CHAIN_COUNT] = {
+		[CHAIN_QUEUE] = put_queue_chain, [CHAIN_SAVE] = put_save_chain, [CHAIN_MSS] = put_mss_chain,
+	};
+	struct chains chains = { .digest = 0xcbf29ce484222325u };
+	int err = 0;
 
-	if (!err)
-		err = put_queue_chain(queue, policy, family, &chains.queue_count);
-	if (!err)
-		fprintf(save,
-			IPTABLES_SAVE_CHAIN " -m mark ! --mark 0x0/0x%x -j CONNMARK --save-mark --nfmask 0x%x"
-					    " --ctmask 0x%x\n",
-			TG_MARK_CLASS_MASK, TG_MARK_CLASS_MASK, TG_MARK_CLASS_MASK);
-	/* a stream that ran out of memory says so at the latest when it is closed */
-	if (queue && fclose(queue) && !err)
-		err = -ENOMEM;
-	if (save && fclose(save) && !err)
-		err = -ENOMEM;
+	for (int i = 0; policy && i < CHAIN_COUNT && !err; i++) {
+		err = chain_make(put[i], policy, family, &chains.of[i]);
+		if (!err)
+			chains.digest = digest_of(chains.digest, chains.of[i].text);
+	}
 	if (err) {
 		chains_free(&chains);
 		return err;
 	}
-	chains.digest = digest_of(digest_of(0xcbf29ce484222325u, chains.queue), chains.save);
 	*ret_chains = chains;
 	return 0;
 }
@@ -236,11 +364,13 @@ static void put_lines(FILE *out, const char *lines, uint64_t digest)
 /* ---- what is there ---- */
 
 static const struct jump {
-	const char *from, *to;
+	const char *from;
+	enum chain_id to;
 } JUMPS[] = {
-	{ "OUTPUT", IPTABLES_CHAIN },
-	{ "PREROUTING", IPTABLES_CHAIN },
-	{ "POSTROUTING", IPTABLES_SAVE_CHAIN },
+	{ "OUTPUT", CHAIN_QUEUE },
+	{ "PREROUTING", CHAIN_QUEUE },
+	{ "POSTROUTING", CHAIN_SAVE },
+	{ "POSTROUTING", CHAIN_MSS },
 };
 enum { JUMP_COUNT = sizeof(JUMPS) / sizeof(JUMPS[0]) };
 
@@ -274,8 +404,14 @@ static bool line_ends(const struct line *line, const char *suffix)
 
 static bool is_jump(const struct line *line)
 {
-	return line_begins(line, "-A ") && (line_ends(line, " -j " IPTABLES_CHAIN) ||
-	       line_ends(line, " -j " IPTABLES_SAVE_CHAIN));
+	char target[64];
+
+	for (int i = 0; i < CHAIN_COUNT; i++) {
+		snprintf(target, sizeof(target), " -j %s", CHAIN_NAMES[i]);
+		if (line_begins(line, "-A ") && line_ends(line, target))
+			return true;
+	}
+	return false;
 }
 
 /* Exactly the jump that we make, as iptables-save prints it. */
@@ -283,7 +419,7 @@ static bool is_plain_jump(const struct line *line, const struct jump *jump)
 {
 	char text[160];
 	int len = snprintf(text, sizeof(text), "-A %s -m comment --comment tensorguard -j %s", jump->from,
-			   jump->to);
+			   CHAIN_NAMES[jump->to]);
 
 	return line->len == (size_t)len && !memcmp(line->text, text, line->len);
 }
@@ -303,10 +439,11 @@ static bool has_chain(const char *saved, const char *chain)
 /* ---- transactions ---- */
 
 /*
- * Takes out the jumps to our chains: all of them, or with `keep` only those
- * that are not ours to the letter or are there twice; `have` tells which stay.
+ * Takes out the jumps to our chains but those that are wanted and ours to the
+ * letter; `have` tells which stay.
  */
-static void put_jump_removals(FILE *out, const char *saved, bool keep, bool have[static JUMP_COUNT])
+static void put_jump_removals(FILE *out, const char *saved, const struct chains *wanted,
+			      bool have[static JUMP_COUNT])
 {
 	struct line line;
 
@@ -315,8 +452,8 @@ static void put_jump_removals(FILE *out, const char *saved, bool keep, bool have
 
 		if (!is_jump(&line))
 			continue;
-		for (int i = 0; i < JUMP_COUNT && keep && !stays; i++) {
-			stays = !have[i] && is_plain_jump(&line, &JUMPS[i]);
+		for (int i = 0; i < JUMP_COUNT && !stays; i++) {
+			stays = wanted->of[JUMPS[i].to].count && !have[i] && is_plain_jump(&line, &JUMPS[i]);
 			have[i] |= stays;
 		}
 		if (!stays)
@@ -324,55 +461,51 @@ static void put_jump_removals(FILE *out, const char *saved, bool keep, bool have
 	}
 }
 
-static void put_removal(FILE *out, const char *saved)
+/* Naming a chain makes or empties it: with --noflush others stay as they are. */
+static void put_transaction(FILE *out, const struct chains *chains, const char *saved)
 {
-	static const char *const names[] = { IPTABLES_CHAIN, IPTABLES_SAVE_CHAIN };
 	bool have[JUMP_COUNT] = { false };
 
 	fputs("*mangle\n", out);
-	put_jump_removals(out, saved, false, have);
-	for (int i = 0; i < 2; i++)
-		if (has_chain(saved, names[i]))
-			fprintf(out, "-F %s\n-X %s\n", names[i], names[i]);
-	fputs("COMMIT\n", out);
-}
-
-/* Naming a chain empties it: with --noflush others stay as they are. */
-static void put_policy(FILE *out, const struct chains *chains, const char *saved)
-{
-	bool have[JUMP_COUNT] = { false };
-
-	fputs("*mangle\n:" IPTABLES_CHAIN " - [0:0]\n:" IPTABLES_SAVE_CHAIN " - [0:0]\n", out);
-	put_jump_removals(out, saved, true, have);
+	for (int i = 0; i < CHAIN_COUNT; i++)
+		if (chains->of[i].count)
+			fprintf(out, ":%s - [0:0]\n", CHAIN_NAMES[i]);
+	put_jump_removals(out, saved, chains, have);
 	/* in front: a rule of somebody else that accepts must not hide a packet from us */
 	for (int i = 0; i < JUMP_COUNT; i++)
-		if (!have[i])
+		if (!have[i] && chains->of[JUMPS[i].to].count)
 			fprintf(out, "-I %s 1 -m comment --comment tensorguard -j %s\n", JUMPS[i].from,
-				JUMPS[i].to);
-	put_lines(out, chains->queue, chains->digest);
-	put_lines(out, chains->save, chains->digest);
+				CHAIN_NAMES[JUMPS[i].to]);
+	for (int i = 0; i < CHAIN_COUNT; i++) {
+		if (chains->of[i].count)
+			put_lines(out, chains->of[i].text, chains->digest);
+		else if (has_chain(saved, CHAIN_NAMES[i]))
+			fprintf(out, "-F %s\n-X %s\n", CHAIN_NAMES[i], CHAIN_NAMES[i]);
+	}
 	fputs("COMMIT\n", out);
 }
 
 static bool nothing_there(const char *saved)
 {
-	return !has_chain(saved, IPTABLES_CHAIN) && !has_chain(saved, IPTABLES_SAVE_CHAIN);
+	for (int i = 0; i < CHAIN_COUNT; i++)
+		if (has_chain(saved, CHAIN_NAMES[i]))
+			return false;
+	return true;
 }
 
 int iptables_script(const struct tg_policy *policy, int family, const char *saved, char **ret_text)
 {
-	bool wanted = iptables_wanted(policy, family);
-	struct chains chains = { .queue = NULL };
+	struct chains chains;
 	char *text = NULL;
 	size_t size;
 	FILE *out;
 	int err;
 
-	if (!wanted && nothing_there(saved)) {
+	if (!iptables_wanted(policy, family) && nothing_there(saved)) {
 		*ret_text = NULL;
 		return 0;
 	}
-	err = wanted ? chains_make(policy, family, &chains) : 0;
+	err = chains_make(policy, family, &chains);
 	if (err)
 		return err;
 	out = open_memstream(&text, &size);
@@ -380,10 +513,7 @@ int iptables_script(const struct tg_policy *policy, int family, const char *save
 		err = -ENOMEM;
 		goto out;
 	}
-	if (wanted)
-		put_policy(out, &chains, saved);
-	else
-		put_removal(out, saved);
+	put_transaction(out, &chains, saved);
 	if (fclose(out)) {
 		free(text);
 		err = -ENOMEM;
@@ -417,7 +547,7 @@ static size_t count_rules(const char *saved, const char *chain, uint64_t digest,
 	return count;
 }
 
-static bool jumps_match(const char *saved)
+static bool jumps_match(const char *saved, const struct chains *chains)
 {
 	unsigned plain[JUMP_COUNT] = { 0 }, others = 0;
 	struct line line;
@@ -433,26 +563,33 @@ static bool jumps_match(const char *saved)
 		}
 		others += is_jump(&line) && !known;
 	}
-	return plain[0] == 1 && plain[1] == 1 && plain[2] == 1 && !others;
+	for (int i = 0; i < JUMP_COUNT; i++)
+		if (plain[i] != (chains->of[JUMPS[i].to].count ? 1 : 0))
+			return false;
+	return !others;
+}
+
+static bool chain_matches(const char *saved, const struct chains *chains, enum chain_id id)
+{
+	bool digest;
+
+	if (!chains->of[id].count)
+		return !has_chain(saved, CHAIN_NAMES[id]);
+	return count_rules(saved, CHAIN_NAMES[id], chains->digest, &digest) == chains->of[id].count && digest;
 }
 
 int iptables_matches(const struct tg_policy *policy, int family, const char *saved, bool *ret_matches)
 {
-	bool queue_digest, save_digest;
 	struct chains chains;
+	bool matches = true;
 	int err;
 
-	if (!iptables_wanted(policy, family)) {
-		*ret_matches = nothing_there(saved);
-		return 0;
-	}
 	err = chains_make(policy, family, &chains);
 	if (err)
 		return err;
-	*ret_matches =
-		count_rules(saved, IPTABLES_CHAIN, chains.digest, &queue_digest) == chains.queue_count &&
-		count_rules(saved, IPTABLES_SAVE_CHAIN, chains.digest, &save_digest) == chains.save_count &&
-		queue_digest && save_digest && jumps_match(saved);
+	for (int i = 0; i < CHAIN_COUNT; i++)
+		matches &= chain_matches(saved, &chains, i);
+	*ret_matches = matches && jumps_match(saved, &chains);
 	chains_free(&chains);
 	return 0;
 }

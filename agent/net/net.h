@@ -170,8 +170,9 @@ int wg_backend_of(struct net *net, const char *name, enum wg_backend *ret_backen
 
 /* Ensures the chains TENSORGUARD (from mangle OUTPUT and PREROUTING) and TENSORGUARD_SAVE (from mangle
  * POSTROUTING) that send undecided packets of the policy's flow rules to the queue and keep the class in the
- * connection mark (shared/mark.h); with no flow rules, the same as remove. Applied with iptables-restore --noflush
- * in one transaction per family, so that a reload leaves no gap. */
+ * connection mark (shared/mark.h), and TENSORGUARD_MSS (from mangle POSTROUTING) that keeps TCP segments within
+ * small cells; chains that the policy does not need are removed. Applied with iptables-restore --noflush in one
+ * transaction per family, so that a reload leaves no gap. */
 int iptables_ensure(const struct tg_policy *policy, struct tg_error *e);
 int iptables_remove(struct tg_error *e);
 /* Whether the chains are there as `policy` needs them. */

@@ -15,7 +15,8 @@
 
 enum { MAX_SECONDS = 10 };
 
-/* Not in main: a child exits with the tree still open, and the leak checker looks for what no global reaches. */
+/* Not in main: a child exits with the tree still open, and the leak checker looks for what no global reaches.
+ */
 static FTS *tree;
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -98,7 +99,8 @@ int main(int argc, char **argv)
 		return EXIT_FAILURE;
 	}
 	while ((entry = fts_read(tree))) {
-		if (entry->fts_info == FTS_F && !replay(entry->fts_accpath, (size_t)entry->fts_statp->st_size))
+		if (entry->fts_info == FTS_F &&
+		    !replay(entry->fts_accpath, (size_t)entry->fts_statp->st_size))
 			passed++;
 		else if (entry->fts_info != FTS_D && entry->fts_info != FTS_DP)
 			failed++;

@@ -165,6 +165,8 @@ static void motion(struct generator *g, const struct action *a, int64_t end_us)
 		to_controller(g, between(g, 0, 4) ? HEARTBEAT_BYTES : 45);
 		add_ack(g, g->now_us + ACK_US, TRACE_TO_ROBOT);
 	}
+	if (g->now_us < end_us)
+		g->now_us = end_us;
 	wait_tick(g);
 	to_controller(g, a->report + (uint32_t)between(g, 0, 10) * 5);
 	add_ack(g, g->now_us + ACK_US, TRACE_TO_ROBOT);
@@ -198,17 +200,23 @@ static int generate(struct generator *g, const struct action *a, double seconds)
 	if (seconds <= 0) {
 		double natural = total + (double)g->now_us / 1e6;
 
-		seconds = natural < MIN_SECONDS ? MIN_SECONDS : natural > MAX_SECONDS ? MAX_SECONDS : natural;
+		seconds = natural < MIN_SECONDS       ? MIN_SECONDS
+			  : natural > MAX_SECONDS - 1 ? MAX_SECONDS - 1
+						      : natural;
 	}
 	left_s = seconds - (double)g->now_us / 1e6;
 	for (int i = 0; i < motions && left_s > 0; i++) {
-		int64_t end_us = g->now_us + (int64_t)(1e6 * left_s * length[i] / total);
+		bool is_last = i + 1 == motions;
+		/* the last one takes what the draws have left over, so that the length is as it was asked for
+		 */
+		int64_t end_us = is_last ? (int64_t)(1e6 * seconds)
+					 : g->now_us + (int64_t)(1e6 * left_s * length[i] / total);
 
 		left_s -= (length[i] + a->pause_s) * left_s / total;
 		total -= length[i] + a->pause_s;
 		command_burst(g, a);
 		motion(g, a, end_us);
-		if (i + 1 < motions)
+		if (!is_last)
 			g->now_us += (int64_t)(1e6 * uniform(g, 0.5, 1.5) * a->pause_s);
 	}
 	goodbye_phase(g);
@@ -230,7 +238,8 @@ static void usage(FILE *f)
 	fputs("Usage: " PROGRAM " [OPTIONS]\n"
 	      "Generates one session of robot-arm control traffic as CSV (" TRACE_HEADER ").\n\n"
 	      "  --action NAME   pick (default), pour, press or turn\n"
-	      "  --duration S    seconds, 3 to 3600 (default: as the action takes, 20 to 61)\n"
+	      "  --duration S    seconds, 5 to 3600 (default: as the action takes, 20 to 61);\n"
+	      "                  a short one runs over by what its bursts take\n"
 	      "  --seed N        the same seed gives the same session (default 1)\n"
 	      "  --output FILE   default: standard output\n"
 	      "  --help\n",
@@ -265,7 +274,7 @@ static int parse_options(struct options *o, int argc, char **argv, struct tg_err
 			ret = parse_action(o, optarg, e);
 			break;
 		case 'd':
-			ret = tool_parse_real(optarg, "--duration", 3, 3600, &o->seconds, e);
+			ret = tool_parse_real(optarg, "--duration", 5, 3600, &o->seconds, e);
 			break;
 		case 's':
 			ret = tool_parse_whole(optarg, "--seed", 0, UINT64_MAX, &o->seed, e);

@@ -20,17 +20,33 @@ static struct tg_cidr to4[] = { { AF_INET, 8, { 10 } } }, to6[] = { { AF_INET6, 
 static struct tg_port_range https[] = { { 443, 443 }, { 8000, 8999 } };
 static struct tg_policy_rule rules[] = {
 	{ .proto = IPPROTO_UDP, .to = to4, .to_count = 1, .class = 1 },
-	{ .proto = IPPROTO_TCP, .sni = exact, .to = to4, .to_count = 1, .ports = https, .port_count = 2, .class = 2 },
+	{ .proto = IPPROTO_TCP,
+	  .sni = exact,
+	  .to = to4,
+	  .to_count = 1,
+	  .ports = https,
+	  .port_count = 2,
+	  .class = 2 },
 	{ .proto = IPPROTO_TCP, .sni = suffix, .cgroup = slice, .tunnel = 1, .class = 0 },
 	{ .proto = IPPROTO_TCP, .sni = suffix, .class = 3 },
-	{ .has_uid = true, .uid_lo = 1000, .uid_hi = 2000, .to = to6, .to_count = 1, .tunnel = 1, .class = 1 },
+	{ .has_uid = true,
+	  .uid_lo = 1000,
+	  .uid_hi = 2000,
+	  .to = to6,
+	  .to_count = 1,
+	  .tunnel = 1,
+	  .class = 1 },
 	{ .has_mark = true, .mark = 1, .mark_mask = 3, .class = 0 },
 };
 static struct tg_tunnel tunnels[] = {
-	{ .name = "tg0", .class_count = 4, .default_class = 3 }, { .name = "tg1", .class_count = 2 },
+	{ .name = "tg0", .class_count = 4, .default_class = 3 },
+	{ .name = "tg1", .class_count = 2 },
 };
 static const struct tg_policy policy = {
-	.tunnels = tunnels, .tunnel_count = 2, .rules = rules, .rule_count = sizeof(rules) / sizeof(rules[0]),
+	.tunnels = tunnels,
+	.tunnel_count = 2,
+	.rules = rules,
+	.rule_count = sizeof(rules) / sizeof(rules[0]),
 };
 
 static bool answer_uid(void *ctx, const struct tg_flow_key *key, uint32_t *ret_uid)
@@ -46,12 +62,13 @@ static bool answer_cgroup(void *ctx, const struct tg_flow_key *key, size_t rule)
 	return (key->sport >> rule) & 1;
 }
 
-static void check(enum classify_reason reason, const struct classify_input *in, const struct classify_output *out)
+static void check(enum classify_reason reason, const struct classify_input *in,
+		  const struct classify_output *out)
 {
 	if (out->packet.payload_len > out->packet.payload_total || out->packet.payload_total > in->total)
 		abort();
-	if (classify_is_decided(reason) && (out->decision.tunnel > 1 ||
-	    out->decision.class >= tunnels[out->decision.tunnel].class_count))
+	if (classify_is_decided(reason) &&
+	    (out->decision.tunnel > 1 || out->decision.class >= tunnels[out->decision.tunnel].class_count))
 		abort();
 	if (reason == CLASSIFY_SNI && !out->host)
 		abort();
@@ -64,8 +81,14 @@ static void give(struct classifier *c, const uint8_t *head, const uint8_t *data,
 {
 	uint8_t *packet = malloc(size ? size : 1);
 	struct classify_input in = {
-		.data = packet, .size = size, .total = size + (head[2] & PARTIAL ? 1000 : 0), .now = now,
-		.local = head[2] & LOCAL, .has_uid = head[2] & HAS_UID, .uid = head[2], .mark = head[3],
+		.data = packet,
+		.size = size,
+		.total = size + (head[2] & PARTIAL ? 1000 : 0),
+		.now = now,
+		.local = head[2] & LOCAL,
+		.has_uid = head[2] & HAS_UID,
+		.uid = head[2],
+		.mark = head[3],
 		.tunnel = head[2] & ROUTED ? 1 : -1,
 	};
 	struct classify_output out;

@@ -24,8 +24,8 @@ static void check_host(const char *host)
 {
 	size_t len = strlen(host);
 
-	if (!len || len > TG_SNI_MAX_HOST ||
-	    strspn(host, "abcdefghijklmnopqrstuvwxyz0123456789-_.") != len || host[len - 1] == '.')
+	if (!len || len > TG_SNI_MAX_HOST || strspn(host, "abcdefghijklmnopqrstuvwxyz0123456789-_.") != len ||
+	    host[len - 1] == '.')
 		abort();
 }
 

@@ -16,7 +16,8 @@
 
 struct cgroups;
 
-/* `mount` is where the cgroup2 file system is; NULL = /sys/fs/cgroup, or its directory `unified`, whichever is one. */
+/* `mount` is where the cgroup2 file system is; NULL = /sys/fs/cgroup, or its directory `unified`, whichever
+ * is one. */
 int cgroups_new(const char *mount, const struct tg_policy *policy, struct cgroups **ret_cgroups);
 void cgroups_free(struct cgroups *cgroups);	/* NULL-safe */
 

@@ -42,7 +42,8 @@ static bool cache_holds(const struct cached *slot, const struct classify_input *
 	       slot->uid == in->uid && !memcmp(&slot->key, &p->key, sizeof(p->key));
 }
 
-static void cache_store(struct cached *slot, const struct classify_input *in, const struct classify_output *out)
+static void cache_store(struct cached *slot, const struct classify_input *in,
+			const struct classify_output *out)
 {
 	slot->key = out->packet.key;
 	slot->decided_ns = in->now;
@@ -60,7 +61,8 @@ static enum classify_reason rule_reason(const struct tg_policy_rule *rule)
 	return rule->has_uid ? CLASSIFY_UID : CLASSIFY_RULE;
 }
 
-static enum classify_reason ask(struct classifier *c, const struct decide_facts *facts, struct decision *decision)
+static enum classify_reason ask(struct classifier *c, const struct decide_facts *facts,
+				struct decision *decision)
 {
 	switch (decide(c->policy, &c->ops, facts, decision)) {
 	case DECIDE_WAIT:
@@ -78,8 +80,12 @@ static enum classify_reason classify_flow(struct classifier *c, const struct cla
 {
 	bool tcp = out->packet.key.proto == IPPROTO_TCP;
 	struct decide_facts facts = {
-		.key = &out->packet.key, .mark = in->mark, .local = in->local, .has_uid = in->has_uid,
-		.uid = in->uid, .tunnel = in->tunnel,
+		.key = &out->packet.key,
+		.mark = in->mark,
+		.local = in->local,
+		.has_uid = in->has_uid,
+		.uid = in->uid,
+		.tunnel = in->tunnel,
 		.name = tcp && c->has_names ? DECIDE_NAME_UNKNOWN : DECIDE_NAME_NONE,
 	};
 	enum classify_reason reason = ask(c, &facts, &out->decision);
@@ -155,10 +161,16 @@ const struct tracker *classifier_tracker(const struct classifier *c)
 const char *classify_reason_name(enum classify_reason reason)
 {
 	static const char *const names[CLASSIFY_REASONS] = {
-		[CLASSIFY_SNI] = "sni", [CLASSIFY_CGROUP] = "cgroup", [CLASSIFY_UID] = "uid",
-		[CLASSIFY_RULE] = "rule", [CLASSIFY_DEFAULT] = "default", [CLASSIFY_REPEATED] = "repeated",
-		[CLASSIFY_WAIT] = "wait", [CLASSIFY_FRAGMENT] = "fragment",
-		[CLASSIFY_ICMP_ERROR] = "icmp_error", [CLASSIFY_MALFORMED] = "malformed",
+		[CLASSIFY_SNI] = "sni",
+		[CLASSIFY_CGROUP] = "cgroup",
+		[CLASSIFY_UID] = "uid",
+		[CLASSIFY_RULE] = "rule",
+		[CLASSIFY_DEFAULT] = "default",
+		[CLASSIFY_REPEATED] = "repeated",
+		[CLASSIFY_WAIT] = "wait",
+		[CLASSIFY_FRAGMENT] = "fragment",
+		[CLASSIFY_ICMP_ERROR] = "icmp_error",
+		[CLASSIFY_MALFORMED] = "malformed",
 	};
 
 	return names[reason];

@@ -50,7 +50,8 @@ struct classifier;
 int classifier_new(const struct decide_ops *ops, uint64_t seed, struct classifier **ret_classifier);
 void classifier_free(struct classifier *classifier);	/* NULL-safe */
 
-/* The policy that decides from now on; stays the caller's and must outlive its use. Names read so far are kept. */
+/* The policy that decides from now on; stays the caller's and must outlive its use. Names read so far are
+ * kept. */
 void classifier_set_policy(struct classifier *classifier, const struct tg_policy *policy);
 
 enum classify_reason classify_packet(struct classifier *classifier, const struct classify_input *in,

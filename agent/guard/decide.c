@@ -79,7 +79,7 @@ bool decide_host_matches(const char *pattern, const char *host)
 
 /* Everything but a name not known yet. The cheap conditions first: in_cgroup() asks the kernel. */
 static bool may_hold(const struct tg_policy_rule *rule, size_t index, const struct decide_ops *ops,
-			       const struct decide_facts *f)
+		     const struct decide_facts *f)
 {
 	if (!header_matches(rule, f))
 		return false;

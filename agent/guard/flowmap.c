@@ -18,7 +18,8 @@ static int open_pin(const char *pin_dir, const char *tunnel, const char *name)
 }
 
 /* A map of another layout under our name must not be written to. */
-static int open_map(const char *pin_dir, const char *tunnel, const char *name, __u32 key_size, __u32 value_size)
+static int open_map(const char *pin_dir, const char *tunnel, const char *name, __u32 key_size,
+		    __u32 value_size)
 {
 	struct bpf_map_info info = { 0 };
 	__u32 len = sizeof(info);
@@ -26,7 +27,8 @@ static int open_map(const char *pin_dir, const char *tunnel, const char *name, _
 
 	if (fd < 0)
 		return -1;
-	if (bpf_obj_get_info_by_fd(fd, &info, &len) || info.key_size != key_size || info.value_size != value_size) {
+	if (bpf_obj_get_info_by_fd(fd, &info, &len) || info.key_size != key_size ||
+	    info.value_size != value_size) {
 		close(fd);
 		return -1;
 	}
@@ -43,7 +45,8 @@ static uint64_t read_generation(int fd)
 	return word.generation;
 }
 
-void flowmap_retry(struct flowmap *map, const char *pin_dir, const struct tg_policy *policy, size_t *ret_missing)
+void flowmap_retry(struct flowmap *map, const char *pin_dir, const struct tg_policy *policy,
+		   size_t *ret_missing)
 {
 	size_t missing = 0;
 

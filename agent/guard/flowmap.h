@@ -23,7 +23,8 @@ void flowmap_open(struct flowmap *map, const char *pin_dir, const struct tg_poli
 void flowmap_close(struct flowmap *map);
 
 /* Opens what was missing. *ret_missing counts the tunnels that still have no flow map. */
-void flowmap_retry(struct flowmap *map, const char *pin_dir, const struct tg_policy *policy, size_t *ret_missing);
+void flowmap_retry(struct flowmap *map, const char *pin_dir, const struct tg_policy *policy,
+		   size_t *ret_missing);
 
 /* Whether a tunnel's generation is no longer the one that decisions are made for. */
 bool flowmap_is_stale(const struct flowmap *map);

@@ -25,8 +25,9 @@
 #include "shared/mark.h"
 
 enum {
-	BATCHES = 16,		/* per wake-up: signals and links must get their turn under load */
-	HOLD_SPARE = 1024,	/* room in the kernel's queue for tunnels that are up while others' packets are held */
+	BATCHES = 16, /* per wake-up: signals and links must get their turn under load */
+	HOLD_SPARE =
+		1024, /* room in the kernel's queue for tunnels that are up while others' packets are held */
 };
 
 /* A policy and what was opened for it; replaced as a whole. */
@@ -135,7 +136,8 @@ static void write_flow(struct guard *g, const struct classify_output *out, uint6
 		g->flows_written++;
 }
 
-static void log_decision(const struct guard *g, enum classify_reason reason, const struct classify_output *out)
+static void log_decision(const struct guard *g, enum classify_reason reason,
+			 const struct classify_output *out)
 {
 	const struct tg_tunnel *tunnel = &g->active.policy->tunnels[out->decision.tunnel];
 	const struct tg_flow_key *key = &out->packet.key;
@@ -143,13 +145,14 @@ static void log_decision(const struct guard *g, enum classify_reason reason, con
 
 	inet_ntop(AF_INET6, key->saddr, from, sizeof(from));
 	inet_ntop(AF_INET6, key->daddr, to, sizeof(to));
-	say(g, "flow %s %u -> %s %u protocol %u: %s/%s by %s%s%s", from, ntohs(key->sport), to, ntohs(key->dport),
-	    key->proto, tunnel->name, tunnel->classes[out->decision.class].name, classify_reason_name(reason),
-	    out->host ? ", name " : "", out->host ? out->host : "");
+	say(g, "flow %s %u -> %s %u protocol %u: %s/%s by %s%s%s", from, ntohs(key->sport), to,
+	    ntohs(key->dport), key->proto, tunnel->name, tunnel->classes[out->decision.class].name,
+	    classify_reason_name(reason), out->host ? ", name " : "", out->host ? out->host : "");
 }
 
 /* Verdict for a packet of a flow, decided or not: at once, or when its tunnel is up. */
-static void settle(struct guard *g, const struct queue_packet *p, bool decided, const struct decision *decision)
+static void settle(struct guard *g, const struct queue_packet *p, bool decided,
+		   const struct decision *decision)
 {
 	struct held packet = { .id = p->id, .tunnel = (uint8_t)decision->tunnel, .has_mark = decided };
 
@@ -168,8 +171,14 @@ static void handle_packet(void *ctx, const struct queue_packet *p)
 {
 	struct guard *g = ctx;
 	struct classify_input in = {
-		.data = p->data, .size = p->size, .total = p->total, .mark = p->mark, .local = p->local,
-		.has_uid = p->has_uid, .uid = p->uid, .tunnel = links_tunnel(g->active.links, p->out_ifindex),
+		.data = p->data,
+		.size = p->size,
+		.total = p->total,
+		.mark = p->mark,
+		.local = p->local,
+		.has_uid = p->has_uid,
+		.uid = p->uid,
+		.tunnel = links_tunnel(g->active.links, p->out_ifindex),
 		.now = now_ns(),
 	};
 	struct classify_output out;
@@ -237,7 +246,8 @@ static void link_news(void *ctx, size_t tunnel, bool up)
 		hold_release(&g->hold, (uint8_t)tunnel, release, g);
 		queue_flush(g->queue);
 	}
-	say(g, "tunnel %s is %s%s", t->name, up ? "up" : "down", before != g->hold.count ? ", packets released" : "");
+	say(g, "tunnel %s is %s%s", t->name, up ? "up" : "down",
+	    before != g->hold.count ? ", packets released" : "");
 	if (g->conf.ops.link_changed)
 		g->conf.ops.link_changed(g->conf.ops.ctx, t, up);
 }
@@ -330,7 +340,9 @@ static bool same_queue(const struct tg_classifier_conf *a, const struct tg_class
 static int open_queue(struct guard *g, const struct tg_classifier_conf *c, struct tg_error *e)
 {
 	struct queue_conf conf = {
-		.number = c->queue, .length = c->queue_length + (c->hold ? HOLD_SPARE : 0), .fail_open = !c->hold,
+		.number = c->queue,
+		.length = c->queue_length + (c->hold ? HOLD_SPARE : 0),
+		.fail_open = !c->hold,
 	};
 	struct queue *queue;
 	int ret;
@@ -438,8 +450,8 @@ static bool files_changed(const struct guard *g)
 
 	stat_files(g, files);
 	/* a policy file that is away for the moment is no reason to try */
-	return files[0].st_ino && (!same_file(&files[0], &g->active.files[0]) ||
-				   !same_file(&files[1], &g->active.files[1]));
+	return files[0].st_ino &&
+	       (!same_file(&files[0], &g->active.files[0]) || !same_file(&files[1], &g->active.files[1]));
 }
 
 static void tick(evutil_socket_t fd, short what, void *ctx)
@@ -473,7 +485,8 @@ static int start_tick(struct guard *g, struct tg_error *e)
 	return 0;
 }
 
-int guard_new(const struct guard_conf *conf, struct event_base *base, struct guard **ret_guard, struct tg_error *e)
+int guard_new(const struct guard_conf *conf, struct event_base *base, struct guard **ret_guard,
+	      struct tg_error *e)
 {
 	struct guard *g = calloc(1, sizeof(*g));
 	struct decide_ops ops = { .uid = find_uid, .in_cgroup = in_cgroup, .ctx = g };
@@ -544,29 +557,31 @@ static json_t *names_object(const struct tracker *t)
 {
 	const struct tracker_stats *s = tracker_stats(t);
 
-	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}",
-			 "tracked", (json_int_t)tracker_count(t), "flows", (json_int_t)s->flows,
-			 "named", (json_int_t)s->named, "no_name", (json_int_t)s->no_name,
-			 "not_tls", (json_int_t)s->not_tls, "malformed", (json_int_t)s->malformed,
-			 "limit_idle", (json_int_t)s->limit_idle, "limit_time", (json_int_t)s->limit_time,
-			 "closed", (json_int_t)s->closed, "evicted", (json_int_t)s->evicted,
-			 "early", (json_int_t)s->early, "early_lost", (json_int_t)s->early_lost);
+	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "tracked",
+			 (json_int_t)tracker_count(t), "flows", (json_int_t)s->flows, "named",
+			 (json_int_t)s->named, "no_name", (json_int_t)s->no_name, "not_tls",
+			 (json_int_t)s->not_tls, "malformed", (json_int_t)s->malformed, "limit_idle",
+			 (json_int_t)s->limit_idle, "limit_time", (json_int_t)s->limit_time, "closed",
+			 (json_int_t)s->closed, "evicted", (json_int_t)s->evicted, "early",
+			 (json_int_t)s->early, "early_lost", (json_int_t)s->early_lost);
 }
 
 json_t *guard_stats(const struct guard *g)
 {
 	const struct queue_stats *q = queue_stats(g->queue);
-	json_t *stats = json_pack("{s:i, s:I, s:s, s:I, s:I, s:I, s:I, s:I}",
-		"pid", (int)getpid(), "uptime_s", (json_int_t)((now_ns() - g->started_ns) / 1000000000u),
-		"policy", g->active.policy->name, "policy_version", (json_int_t)g->active.policy->version,
-		"reloads", (json_int_t)g->reloads, "reload_errors", (json_int_t)g->reload_errors,
-		"missing_maps", (json_int_t)g->missing_maps, "packets", (json_int_t)q->packets);
-	json_t *rest = json_pack("{s:o, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}",
-		"reasons", decided_object(g), "names", names_object(classifier_tracker(g->classifier)),
-		"undecided", (json_int_t)g->reasons[CLASSIFY_WAIT], "holding", (json_int_t)g->hold.count,
-		"held", (json_int_t)g->held, "hold_dropped", (json_int_t)g->hold_dropped,
-		"enobufs", (json_int_t)q->enobufs, "verdict_errors", (json_int_t)q->verdict_errors,
-		"bad_messages", (json_int_t)q->bad_messages, "unmatched_cgroup", (json_int_t)g->unmatched_cgroup,
+	json_t *stats =
+		json_pack("{s:i, s:I, s:s, s:I, s:I, s:I, s:I, s:I}", "pid", (int)getpid(), "uptime_s",
+			  (json_int_t)((now_ns() - g->started_ns) / 1000000000u), "policy",
+			  g->active.policy->name, "policy_version", (json_int_t)g->active.policy->version,
+			  "reloads", (json_int_t)g->reloads, "reload_errors", (json_int_t)g->reload_errors,
+			  "missing_maps", (json_int_t)g->missing_maps, "packets", (json_int_t)q->packets);
+	json_t *rest = json_pack(
+		"{s:o, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "reasons", decided_object(g),
+		"names", names_object(classifier_tracker(g->classifier)), "undecided",
+		(json_int_t)g->reasons[CLASSIFY_WAIT], "holding", (json_int_t)g->hold.count, "held",
+		(json_int_t)g->held, "hold_dropped", (json_int_t)g->hold_dropped, "enobufs",
+		(json_int_t)q->enobufs, "verdict_errors", (json_int_t)q->verdict_errors, "bad_messages",
+		(json_int_t)q->bad_messages, "unmatched_cgroup", (json_int_t)g->unmatched_cgroup,
 		"flows_written", (json_int_t)g->flows_written, "map_errors", (json_int_t)g->map_errors);
 
 	if (!stats || !rest || json_object_update(stats, rest)) {

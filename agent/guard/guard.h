@@ -33,9 +33,10 @@ struct guard_conf {
 
 struct guard;
 
-/* Loads the policy and opens queue, maps and watches; they are served when the base runs. The strings of `conf` must
- * outlive the guard. */
-int guard_new(const struct guard_conf *conf, struct event_base *base, struct guard **ret_guard, struct tg_error *e);
+/* Loads the policy and opens queue, maps and watches; they are served when the base runs. The strings of
+ * `conf` must outlive the guard. */
+int guard_new(const struct guard_conf *conf, struct event_base *base, struct guard **ret_guard,
+	      struct tg_error *e);
 void guard_free(struct guard *guard);	/* NULL-safe */
 
 /* Loads the policy again. On failure the old one stays in force. */

@@ -30,7 +30,8 @@ bool hold_add(struct hold *h, const struct held *packet)
 	return true;
 }
 
-void hold_release(struct hold *h, uint8_t tunnel, void (*release)(void *ctx, const struct held *packet), void *ctx)
+void hold_release(struct hold *h, uint8_t tunnel, void (*release)(void *ctx, const struct held *packet),
+		  void *ctx)
 {
 	size_t kept = 0;
 
@@ -43,7 +44,8 @@ void hold_release(struct hold *h, uint8_t tunnel, void (*release)(void *ctx, con
 	h->count = kept;
 }
 
-void hold_renumber(struct hold *h, const int *to, void (*release)(void *ctx, const struct held *packet), void *ctx)
+void hold_renumber(struct hold *h, const int *to, void (*release)(void *ctx, const struct held *packet),
+		   void *ctx)
 {
 	size_t kept = 0;
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Packets without a verdict: their tunnel is down, and the policy says that they wait. First in, first out. */
+/* Packets without a verdict: their tunnel is down, and the policy says that they wait. First in, first out.
+ */
 #ifndef AGENT_GUARD_HOLD_H
 #define AGENT_GUARD_HOLD_H
 
@@ -27,9 +28,11 @@ void hold_free(struct hold *hold);
 bool hold_add(struct hold *hold, const struct held *packet);
 
 /* Takes out the packets of one tunnel, in order, and calls `release` for each. */
-void hold_release(struct hold *hold, uint8_t tunnel, void (*release)(void *ctx, const struct held *packet), void *ctx);
+void hold_release(struct hold *hold, uint8_t tunnel, void (*release)(void *ctx, const struct held *packet),
+		  void *ctx);
 
 /* Tunnel n is number to[n] from now on; -1 = gone, its packets are released. */
-void hold_renumber(struct hold *hold, const int *to, void (*release)(void *ctx, const struct held *packet), void *ctx);
+void hold_renumber(struct hold *hold, const int *to, void (*release)(void *ctx, const struct held *packet),
+		   void *ctx);
 
 #endif

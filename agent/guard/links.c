@@ -44,9 +44,9 @@ static void take_link(struct links *l, const struct nlmsghdr *nlh)
 
 	if (mnl_nlmsg_get_payload_len(nlh) < sizeof(*info))
 		return;
-	mnl_attr_for_each(attr, nlh, sizeof(*info))
-		if (mnl_attr_get_type(attr) == IFLA_IFNAME && mnl_attr_validate(attr, MNL_TYPE_NUL_STRING) >= 0)
-			name = mnl_attr_get_str(attr);
+	mnl_attr_for_each(attr, nlh, sizeof(*info)) if (mnl_attr_get_type(attr) == IFLA_IFNAME &&
+							mnl_attr_validate(attr, MNL_TYPE_NUL_STRING) >= 0)
+		name = mnl_attr_get_str(attr);
 	for (size_t i = 0; i < l->count; i++) {
 		struct device *d = &l->devices[i];
 		bool ours = !strcmp(d->name, name);

@@ -135,7 +135,8 @@ int queue_open(const struct queue_conf *conf, struct queue **ret_queue, struct t
 		queue_close(q);
 		/* the kernel says EPERM to root when the queue is someone else's */
 		if (ret == -EBUSY || ret == -EPERM)
-			return tg_error(e, ret, "queue %u is served by another program, or we lack CAP_NET_ADMIN",
+			return tg_error(e, ret,
+					"queue %u is served by another program, or we lack CAP_NET_ADMIN",
 					conf->number);
 		return tg_error(e, ret, "cannot open queue %u: %s", conf->number, strerror(-ret));
 	}
@@ -231,8 +232,7 @@ static bool read_packet(const struct nlmsghdr *nlh, struct queue_packet *ret_pac
 	*ret_packet = (struct queue_packet){ .data = (const uint8_t *)"" };
 	if (mnl_nlmsg_get_payload_len(nlh) < sizeof(struct nfgenmsg))
 		return false;
-	mnl_attr_for_each(attr, nlh, sizeof(struct nfgenmsg))
-		take_attr(attr, ret_packet, &has_id, &has_in);
+	mnl_attr_for_each(attr, nlh, sizeof(struct nfgenmsg)) take_attr(attr, ret_packet, &has_id, &has_in);
 	if (ret_packet->total < ret_packet->size)
 		ret_packet->total = ret_packet->size;
 	/* what POSTROUTING forwards came in from a device */

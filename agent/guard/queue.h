@@ -41,10 +41,11 @@ struct queue;
 
 /* -EBUSY when another program serves this queue. */
 int queue_open(const struct queue_conf *conf, struct queue **ret_queue, struct tg_error *e);
-void queue_close(struct queue *queue);	/* NULL-safe; the kernel applies its default to what is still queued */
+void queue_close(struct queue *queue); /* NULL-safe; the kernel applies its default to what is still queued */
 int queue_fd(const struct queue *queue);
 
-/* Another length or behaviour for the same number. What is queued stays. A refusal counts among verdict_errors. */
+/* Another length or behaviour for the same number. What is queued stays. A refusal counts among
+ * verdict_errors. */
 void queue_change(struct queue *queue, const struct queue_conf *conf);
 
 /*
@@ -52,10 +53,11 @@ void queue_change(struct queue *queue, const struct queue_conf *conf);
  * given. Returns the number of packets; 0 when none was waiting; negative errno
  * when the queue cannot be used any longer.
  */
-int queue_receive(struct queue *queue, void (*handle)(void *ctx, const struct queue_packet *packet), void *ctx);
+int queue_receive(struct queue *queue, void (*handle)(void *ctx, const struct queue_packet *packet),
+		  void *ctx);
 
-/* `verdict` is NF_ACCEPT or NF_DROP; `mark` replaces the packet's mark unless NULL. May be called at any time;
- * outside of queue_receive() follow it by queue_flush(). */
+/* `verdict` is NF_ACCEPT or NF_DROP; `mark` replaces the packet's mark unless NULL. May be called at any
+ * time; outside of queue_receive() follow it by queue_flush(). */
 void queue_verdict(struct queue *queue, uint32_t id, unsigned verdict, const uint32_t *mark);
 void queue_flush(struct queue *queue);
 

@@ -83,7 +83,8 @@ static int read_owner(const struct nlmsghdr *nlh, void *data)
 	if (mnl_nlmsg_get_payload_len(nlh) < sizeof(*msg))
 		return MNL_CB_ERROR;
 	owner->uid = msg->idiag_uid;
-	mnl_attr_for_each(attr, nlh, sizeof(*msg)) {
+	mnl_attr_for_each(attr, nlh, sizeof(*msg))
+	{
 		if (mnl_attr_get_type(attr) != DIAG_CGROUP_ID || mnl_attr_get_payload_len(attr) != 8)
 			continue;
 		owner->cgroup = mnl_attr_get_u64(attr);

@@ -287,8 +287,9 @@ static enum tracker_state apply_limits(struct tracker *t, const struct flow *f, 
 				       uint64_t now)
 {
 	/* a FIN beyond a gap does not end what is still to come before it */
-	bool closed = (p->tcp_flags & PACKET_FIN && seq_diff(p->seq + (uint32_t)p->payload_total, f->next) <= 0) ||
-		      p->tcp_flags & PACKET_RST;
+	bool closed =
+		(p->tcp_flags & PACKET_FIN && seq_diff(p->seq + (uint32_t)p->payload_total, f->next) <= 0) ||
+		p->tcp_flags & PACKET_RST;
 
 	if (closed)
 		t->stats.closed++;
@@ -301,7 +302,8 @@ static enum tracker_state apply_limits(struct tracker *t, const struct flow *f, 
 	return TRACKER_NAMELESS;
 }
 
-enum tracker_state tracker_packet(struct tracker *t, const struct packet *p, uint64_t now, const char **ret_host)
+enum tracker_state tracker_packet(struct tracker *t, const struct packet *p, uint64_t now,
+				  const char **ret_host)
 {
 	struct flow *f = find(t, &p->key);
 	bool syn = p->tcp_flags & PACKET_SYN;

@@ -36,17 +36,19 @@ static const struct option options[] = {
 
 static void usage(FILE *f)
 {
-	fprintf(f, "Usage: tensorguard-agent [OPTIONS]\n"
-		   "Decides the class of each new flow that the policy leaves to it. Runs in the foreground.\n\n"
-		   "  --policy FILE   this policy (default RUNDIR/policy.conf, the one that tg-load runs)\n"
-		   "  --site FILE     device settings that replace the policy's (default RUNDIR/site.conf if it exists)\n"
-		   "  --pin-dir DIR   BPF pins (default /sys/fs/bpf/tensorguard)\n"
-		   "  --run-dir DIR   state of the running instance (default /run/tensorguard)\n"
-		   "  --verbose       a line on standard error per decision, with server names\n"
-		   "  --help          this text\n"
-		   "  --version       print the version\n\n"
-		   "Signals: TERM and INT end it, HUP loads the policy again.\n"
-		   "Exit status: 0 ended by a signal, 1 failure, 2 the call was wrong.\n");
+	fprintf(f,
+		"Usage: tensorguard-agent [OPTIONS]\n"
+		"Decides the class of each new flow that the policy leaves to it. Runs in the foreground.\n\n"
+		"  --policy FILE   this policy (default RUNDIR/policy.conf, the one that tg-load runs)\n"
+		"  --site FILE     device settings that replace the policy's (default RUNDIR/site.conf if it "
+		"exists)\n"
+		"  --pin-dir DIR   BPF pins (default /sys/fs/bpf/tensorguard)\n"
+		"  --run-dir DIR   state of the running instance (default /run/tensorguard)\n"
+		"  --verbose       a line on standard error per decision, with server names\n"
+		"  --help          this text\n"
+		"  --version       print the version\n\n"
+		"Signals: TERM and INT end it, HUP loads the policy again.\n"
+		"Exit status: 0 ended by a signal, 1 failure, 2 the call was wrong.\n");
 }
 
 static void log_line(void *ctx, const char *line)
@@ -55,35 +57,70 @@ static void log_line(void *ctx, const char *line)
 	fprintf(stderr, "tensorguard-agent: %s\n", line);
 }
 
+/* getopt_long() takes any beginning of a name that is unambiguous; here names are written in full. */
+static const char *abbreviated_option(int argc, char **argv)
+{
+	for (int i = 1; i < argc && strcmp(argv[i], "--"); i++) {
+		const struct option *o = options;
+		size_t len;
+
+		if (strncmp(argv[i], "--", 2))
+			continue;
+		len = strcspn(argv[i] + 2, "=");
+		while (o->name && (strlen(o->name) != len || memcmp(o->name, argv[i] + 2, len)))
+			o++;
+		if (!o->name)
+			return argv[i];
+	}
+	return NULL;
+}
+
+static int wrong_call(const char *what, const char *argument)
+{
+	fprintf(stderr, "tensorguard-agent: %s '%.60s'; see --help\n", what, argument);
+	return EXIT_USAGE;
+}
+
 /* -1 = go on; else the exit status. */
 static int parse_options(struct guard_conf *conf, int argc, char **argv)
 {
+	const char *unknown = abbreviated_option(argc, argv);
 	int c;
 
+	if (unknown)
+		return wrong_call("unknown option", unknown);
 	opterr = 0;
 	while ((c = getopt_long(argc, argv, ":hV", options, NULL)) != -1) {
 		switch (c) {
-		case OPT_POLICY: conf->policy = optarg; break;
-		case OPT_SITE: conf->site = optarg; break;
-		case OPT_PIN_DIR: conf->pin_dir = optarg; break;
-		case OPT_RUN_DIR: conf->run_dir = optarg; break;
-		case OPT_VERBOSE: conf->verbose = true; break;
+		case OPT_POLICY:
+			conf->policy = optarg;
+			break;
+		case OPT_SITE:
+			conf->site = optarg;
+			break;
+		case OPT_PIN_DIR:
+			conf->pin_dir = optarg;
+			break;
+		case OPT_RUN_DIR:
+			conf->run_dir = optarg;
+			break;
+		case OPT_VERBOSE:
+			conf->verbose = true;
+			break;
 		case 'h':
 			usage(stdout);
 			return fflush(stdout) ? EXIT_FAILURE : EXIT_SUCCESS;
 		case 'V':
 			printf("tensorguard-agent %s\n", TG_VERSION);
 			return fflush(stdout) ? EXIT_FAILURE : EXIT_SUCCESS;
+		case ':':
+			return wrong_call("a value is missing behind", argv[optind - 1]);
 		default:
-			fprintf(stderr, "tensorguard-agent: %s '%s'; see --help\n",
-				c == ':' ? "a value is missing behind" : "unknown option", argv[optind - 1]);
-			return EXIT_USAGE;
+			return wrong_call("unknown option", argv[optind - 1]);
 		}
 	}
-	if (optind < argc) {
-		fprintf(stderr, "tensorguard-agent: '%.60s' is more than expected; see --help\n", argv[optind]);
-		return EXIT_USAGE;
-	}
+	if (optind < argc)
+		return wrong_call("unexpected argument", argv[optind]);
 	return -1;
 }
 
@@ -153,7 +190,8 @@ static int quiet(enum libbpf_print_level level, const char *format, va_list args
 
 int main(int argc, char **argv)
 {
-	struct guard_conf conf = { .pin_dir = "/sys/fs/bpf/tensorguard", .run_dir = "/run/tensorguard",
+	struct guard_conf conf = { .pin_dir = "/sys/fs/bpf/tensorguard",
+				   .run_dir = "/run/tensorguard",
 				   .ops = { .log = log_line } };
 	struct agent agent = { .base = NULL };
 	struct tg_error e = { "" };

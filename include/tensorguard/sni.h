@@ -25,10 +25,10 @@
 
 enum tg_sni_result {
 	TG_SNI_NEED_MORE,
-	TG_SNI_FOUND,		/* tg_sni_host() holds the name */
-	TG_SNI_NONE,		/* a whole ClientHello that names no host */
-	TG_SNI_NOT_TLS,		/* no handshake record, or its first message is no ClientHello (SSLv2 hellos too) */
-	TG_SNI_MALFORMED,	/* TLS, but broken, too long, or a name that is no host name */
+	TG_SNI_FOUND,     /* tg_sni_host() holds the name */
+	TG_SNI_NONE,      /* a whole ClientHello that names no host */
+	TG_SNI_NOT_TLS,   /* no handshake record, or its first message is no ClientHello (SSLv2 hellos too) */
+	TG_SNI_MALFORMED, /* TLS, but broken, too long, or a name that is no host name */
 };
 
 /* Opaque; initialise with tg_sni_init(). Holds no pointers: may be copied and dropped at will. */

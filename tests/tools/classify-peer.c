@@ -53,7 +53,10 @@ static void build_hello(struct hello *h, const char *name)
 	size_t len = strlen(name), block;
 
 	h->len = 0;
-	put(h, "\x16\x03\x01\0\0\x01\0\0\0\x03\x03" "TensorGuard classifier test, 32 b", 11 + 32);
+	put(h,
+	    "\x16\x03\x01\0\0\x01\0\0\0\x03\x03"
+	    "TensorGuard classifier test, 32 b",
+	    11 + 32);
 	put(h, "\0\0\x06\x00\x9c\x00\x2f\x00\xff\x01\0", 11);
 	block = h->len;
 	put16(h, 0);
@@ -75,7 +78,8 @@ static bool read_address(const char *text, const char *port, struct sockaddr_in 
 	unsigned long number = strtoul(port, &end, 10);
 
 	*ret_address = (struct sockaddr_in){ .sin_family = AF_INET, .sin_port = htons((uint16_t)number) };
-	return !*end && end != port && number <= 65535 && inet_pton(AF_INET, text, &ret_address->sin_addr) == 1;
+	return !*end && end != port && number <= 65535 &&
+	       inet_pton(AF_INET, text, &ret_address->sin_addr) == 1;
 }
 
 static int open_client(const struct sockaddr_in *to, uint16_t local_port)
@@ -98,7 +102,8 @@ static int open_client(const struct sockaddr_in *to, uint16_t local_port)
 	return fd;
 }
 
-/* hello ADDRESS PORT NAME LOCAL-PORT PIECE: sends a hello PIECE bytes at a time; succeeds if a handshake answers. */
+/* hello ADDRESS PORT NAME LOCAL-PORT PIECE: sends a hello PIECE bytes at a time; succeeds if a handshake
+ * answers. */
 static int run_hello(char **argv)
 {
 	struct sockaddr_in to;
@@ -114,7 +119,8 @@ static int run_hello(char **argv)
 	if (fd < 0)
 		return fail("connect");
 	for (size_t at = 0; at < hello.len; at += piece)
-		if (send(fd, hello.data + at, hello.len - at < piece ? hello.len - at : piece, MSG_NOSIGNAL) < 0)
+		if (send(fd, hello.data + at, hello.len - at < piece ? hello.len - at : piece, MSG_NOSIGNAL) <
+		    0)
 			return fail("send");
 	if (recv(fd, &answer, 1, 0) != 1)
 		return fail("no answer to the hello");
@@ -203,14 +209,22 @@ static int run_ask(char **argv)
 	n = recv(fd, text, sizeof(text), 0);
 	if (n <= 0)
 		return fail("no answer");
-	return fwrite(text, 1, (size_t)n, stdout) == (size_t)n && putchar('\n') != EOF && !fflush(stdout) ?
-		       EXIT_SUCCESS : fail("write");
+	return fwrite(text, 1, (size_t)n, stdout) == (size_t)n && putchar('\n') != EOF && !fflush(stdout)
+		       ? EXIT_SUCCESS
+		       : fail("write");
 }
 
 int main(int argc, char **argv)
 {
-	static const struct { const char *name; int args; int (*run)(char **argv); } commands[] = {
-		{ "hello", 5, run_hello }, { "flows", 4, run_flows }, { "sink", 2, run_sink }, { "ask", 2, run_ask },
+	static const struct {
+		const char *name;
+		int args;
+		int (*run)(char **argv);
+	} commands[] = {
+		{ "hello", 5, run_hello },
+		{ "flows", 4, run_flows },
+		{ "sink", 2, run_sink },
+		{ "ask", 2, run_ask },
 	};
 	int status = EXIT_USAGE;
 

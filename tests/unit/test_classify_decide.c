@@ -13,7 +13,9 @@ static struct tg_tunnel tunnels[2] = {
 
 static struct tg_policy policy_of(struct tg_policy_rule *rules, size_t count)
 {
-	return (struct tg_policy){ .tunnels = tunnels, .tunnel_count = 2, .rules = rules, .rule_count = count };
+	return (struct tg_policy){
+		.tunnels = tunnels, .tunnel_count = 2, .rules = rules, .rule_count = count
+	};
 }
 
 /* What the callbacks answer, and how often they were asked. */
@@ -79,7 +81,9 @@ static bool rule_matches(struct tg_policy_rule rule, const struct decide_facts *
 TEST(classify_decide, the_first_rule_wins)
 {
 	struct tg_policy_rule rules[] = {
-		{ .proto = IPPROTO_UDP, .class = 1 }, { .proto = IPPROTO_TCP, .class = 2 }, { .class = 0, .tunnel = 1 },
+		{ .proto = IPPROTO_UDP, .class = 1 },
+		{ .proto = IPPROTO_TCP, .class = 2 },
+		{ .class = 0, .tunnel = 1 },
 	};
 	struct tg_flow_key key = flow_to("192.0.2.1", IPPROTO_TCP, 80);
 	struct decide_facts facts = { .key = &key, .name = DECIDE_NAME_NONE, .tunnel = -1 };
@@ -95,12 +99,19 @@ TEST(classify_decide, the_first_rule_wins)
 
 TEST(classify_decide, prefixes_of_both_families)
 {
-	struct tg_cidr net12 = { AF_INET, 12, { 172, 16 } }, all4 = { AF_INET, 0, { 0 } }, all6 = { AF_INET6, 0, { 0 } },
+	struct tg_cidr net12 = { AF_INET, 12, { 172, 16 } }, all4 = { AF_INET, 0, { 0 } },
+		       all6 = { AF_INET6, 0, { 0 } },
 		       net33 = { AF_INET6, 33, { 0x20, 0x01, 0x0d, 0xb8, 0x80 } };
-	static const struct { const char *to; bool in12, in4, in6, in33; } cases[] = {
-		{ "172.16.0.1", true, true, false, false }, { "172.31.255.255", true, true, false, false },
-		{ "172.32.0.0", false, true, false, false }, { "2001:db8:8000::1", false, false, true, true },
-		{ "2001:db8:ffff::1", false, false, true, true }, { "2001:db8:7fff::1", false, false, true, false },
+	static const struct {
+		const char *to;
+		bool in12, in4, in6, in33;
+	} cases[] = {
+		{ "172.16.0.1", true, true, false, false },
+		{ "172.31.255.255", true, true, false, false },
+		{ "172.32.0.0", false, true, false, false },
+		{ "2001:db8:8000::1", false, false, true, true },
+		{ "2001:db8:ffff::1", false, false, true, true },
+		{ "2001:db8:7fff::1", false, false, true, false },
 	};
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
@@ -115,15 +126,17 @@ TEST(classify_decide, prefixes_of_both_families)
 				cases[i].in6);
 		CU_ASSERT_EQUAL(rule_matches((struct tg_policy_rule){ .to = &net33, .to_count = 1 }, &facts),
 				cases[i].in33);
-		CU_ASSERT_FALSE(rule_matches((struct tg_policy_rule){ .from = &net12, .from_count = 1 }, &facts));
+		CU_ASSERT_FALSE(
+			rule_matches((struct tg_policy_rule){ .from = &net12, .from_count = 1 }, &facts));
 	}
 }
 
 TEST(classify_decide, ports_and_marks)
 {
 	struct tg_port_range ranges[] = { { 80, 80 }, { 8000, 8099 } }, high = { 49152, 65535 };
-	struct tg_policy_rule ports = { .ports = ranges, .port_count = 2 }, source = { .source_ports = &high,
-			      .source_port_count = 1 }, mark = { .has_mark = true, .mark = 0x10, .mark_mask = 0xf0 };
+	struct tg_policy_rule ports = { .ports = ranges, .port_count = 2 },
+			      source = { .source_ports = &high, .source_port_count = 1 },
+			      mark = { .has_mark = true, .mark = 0x10, .mark_mask = 0xf0 };
 	struct tg_flow_key key = flow_to("192.0.2.1", IPPROTO_TCP, 8099);
 	struct decide_facts facts = { .key = &key, .tunnel = -1, .mark = 0xf1f };
 
@@ -142,7 +155,9 @@ TEST(classify_decide, uid_of_the_packet_or_of_its_socket)
 {
 	struct tg_policy_rule rule = { .has_uid = true, .uid_lo = 1000, .uid_hi = 1999 };
 	struct tg_flow_key key = flow_to("192.0.2.1", IPPROTO_TCP, 80);
-	struct decide_facts facts = { .key = &key, .tunnel = -1, .local = true, .has_uid = true, .uid = 1999 };
+	struct decide_facts facts = {
+		.key = &key, .tunnel = -1, .local = true, .has_uid = true, .uid = 1999
+	};
 
 	answers = (struct answers){ .has_uid = true, .uid = 1000 };
 	CU_ASSERT(rule_matches(rule, &facts));
@@ -163,7 +178,8 @@ TEST(classify_decide, uid_of_the_packet_or_of_its_socket)
 TEST(classify_decide, cgroup_is_asked_last_and_never_for_forwarded_packets)
 {
 	char path[] = "robot.slice";
-	struct tg_policy_rule rules[] = { { .proto = IPPROTO_UDP, .cgroup = path }, { .cgroup = path, .class = 1 } };
+	struct tg_policy_rule rules[] = { { .proto = IPPROTO_UDP, .cgroup = path },
+					  { .cgroup = path, .class = 1 } };
 	struct tg_flow_key key = flow_to("192.0.2.1", IPPROTO_TCP, 80);
 	struct decide_facts facts = { .key = &key, .tunnel = -1, .local = true };
 	struct decision d;
@@ -181,7 +197,8 @@ TEST(classify_decide, an_unknown_name_waits_only_where_it_matters)
 {
 	char name[] = ".robot.example";
 	struct tg_policy_rule rules[] = {
-		{ .proto = IPPROTO_UDP, .class = 0 }, { .proto = IPPROTO_TCP, .sni = name, .class = 1, .tunnel = 1 },
+		{ .proto = IPPROTO_UDP, .class = 0 },
+		{ .proto = IPPROTO_TCP, .sni = name, .class = 1, .tunnel = 1 },
 		{ .class = 2 },
 	};
 	struct tg_flow_key key = flow_to("192.0.2.1", IPPROTO_TCP, 443);
@@ -222,7 +239,9 @@ TEST(classify_decide, default_class_of_the_tunnel_ahead)
 {
 	char name[] = "x.example";
 	struct tg_cidr net = { AF_INET, 24, { 192, 0, 2 } };
-	struct tg_policy_rule rule = { .to = &net, .to_count = 1, .proto = IPPROTO_TCP, .sni = name, .tunnel = 1 };
+	struct tg_policy_rule rule = {
+		.to = &net, .to_count = 1, .proto = IPPROTO_TCP, .sni = name, .tunnel = 1
+	};
 	struct tg_flow_key key = flow_to("192.0.2.1", IPPROTO_TCP, 443);
 	struct decide_facts facts = { .key = &key, .tunnel = 0, .name = DECIDE_NAME_NONE };
 	struct decision d;
@@ -243,18 +262,39 @@ TEST(classify_decide, default_class_of_the_tunnel_ahead)
 
 static size_t build_tcp(uint8_t *to, uint8_t flags, uint32_t seq, const void *payload, size_t len)
 {
-	uint8_t h[40] = { 0x45, 0, (uint8_t)((40 + len) >> 8), (uint8_t)(40 + len), [8] = 64, [9] = IPPROTO_TCP,
-			  [12] = 10, 0, 0, 1, 192, 0, 2, 1, [20] = 0xc3, 0x50, 0x01, 0xbb,
-			  (uint8_t)(seq >> 24), (uint8_t)(seq >> 16), (uint8_t)(seq >> 8), (uint8_t)seq,
-			  [32] = 0x50, flags };
+	uint8_t h[40] = { 0x45,
+			  0,
+			  (uint8_t)((40 + len) >> 8),
+			  (uint8_t)(40 + len),
+			  [8] = 64,
+			  [9] = IPPROTO_TCP,
+			  [12] = 10,
+			  0,
+			  0,
+			  1,
+			  192,
+			  0,
+			  2,
+			  1,
+			  [20] = 0xc3,
+			  0x50,
+			  0x01,
+			  0xbb,
+			  (uint8_t)(seq >> 24),
+			  (uint8_t)(seq >> 16),
+			  (uint8_t)(seq >> 8),
+			  (uint8_t)seq,
+			  [32] = 0x50,
+			  flags };
 
 	memcpy(to, h, sizeof(h));
 	memcpy(to + sizeof(h), payload, len);
 	return sizeof(h) + len;
 }
 
-static enum classify_reason classify_tcp(struct classifier *c, uint8_t flags, uint32_t seq, const void *payload,
-					 size_t len, uint64_t now, struct classify_output *out)
+static enum classify_reason classify_tcp(struct classifier *c, uint8_t flags, uint32_t seq,
+					 const void *payload, size_t len, uint64_t now,
+					 struct classify_output *out)
 {
 	uint8_t packet[1500];
 	size_t size = build_tcp(packet, flags, seq, payload, len);
@@ -265,8 +305,11 @@ static enum classify_reason classify_tcp(struct classifier *c, uint8_t flags, ui
 
 TEST(classify_decide, a_tls_flow_from_syn_to_class)
 {
-	static const uint8_t hello[] = "\x16\x03\x01\x00\x41\x01\x00\x00\x3d\x03\x03" "0123456789abcdef0123456789abcdef"
-				       "\x00\x00\x02\x13\x01\x01\x00\x00\x12\x00\x00\x00\x0e\x00\x0c\x00\x00\x09" "x.example";
+	static const uint8_t hello[] =
+		"\x16\x03\x01\x00\x41\x01\x00\x00\x3d\x03\x03"
+		"0123456789abcdef0123456789abcdef"
+		"\x00\x00\x02\x13\x01\x01\x00\x00\x12\x00\x00\x00\x0e\x00\x0c\x00\x00\x09"
+		"x.example";
 	char name[] = "x.example";
 	struct tg_policy_rule rule = { .proto = IPPROTO_TCP, .sni = name, .class = 2 };
 	struct tg_policy policy = policy_of(&rule, 1);

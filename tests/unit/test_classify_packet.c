@@ -20,8 +20,19 @@ static void put(struct bytes *b, const void *data, size_t len)
 /* Headers without lengths; seal() fills them in. */
 static void put_ipv4(struct bytes *b, uint8_t proto, uint16_t fragment)
 {
-	uint8_t h[20] = { 0x45, [6] = (uint8_t)(fragment >> 8), [7] = (uint8_t)fragment, [8] = 64, [9] = proto,
-			  [12] = 10, 1, 2, 3, 10, 4, 5, 6 };
+	uint8_t h[20] = { 0x45,
+			  [6] = (uint8_t)(fragment >> 8),
+			  [7] = (uint8_t)fragment,
+			  [8] = 64,
+			  [9] = proto,
+			  [12] = 10,
+			  1,
+			  2,
+			  3,
+			  10,
+			  4,
+			  5,
+			  6 };
 
 	b->len = 0;
 	put(b, h, sizeof(h));
@@ -216,10 +227,13 @@ TEST(classify_packet, header_lengths_out_of_range)
 
 TEST(classify_packet, icmp_errors_and_echoes)
 {
-	static const struct { uint8_t proto, type; enum packet_kind kind; } cases[] = {
-		{ IPPROTO_ICMP, 8, PACKET_FLOW }, { IPPROTO_ICMP, 0, PACKET_FLOW },
+	static const struct {
+		uint8_t proto, type;
+		enum packet_kind kind;
+	} cases[] = {
+		{ IPPROTO_ICMP, 8, PACKET_FLOW },       { IPPROTO_ICMP, 0, PACKET_FLOW },
 		{ IPPROTO_ICMP, 3, PACKET_ICMP_ERROR }, { IPPROTO_ICMP, 11, PACKET_ICMP_ERROR },
-		{ IPPROTO_ICMPV6, 128, PACKET_FLOW }, { IPPROTO_ICMPV6, 2, PACKET_ICMP_ERROR },
+		{ IPPROTO_ICMPV6, 128, PACKET_FLOW },   { IPPROTO_ICMPV6, 2, PACKET_ICMP_ERROR },
 	};
 	struct bytes b;
 	struct packet p;

@@ -8,16 +8,19 @@
 #include "harness.h"
 
 /* A ClientHello for "robot.example", written out: the parser has tests of its own. */
-static const uint8_t hello[] =
-	"\x16\x03\x01\x00\x49\x01\x00\x00\x45\x03\x03"
-	"0123456789abcdef0123456789abcdef"
-	"\x00\x00\x02\x13\x01\x01\x00\x00\x1a"
-	"\x0a\x0a\x00\x00\x00\x00\x00\x12\x00\x10\x00\x00\x0d" "robot.example";
+static const uint8_t hello[] = "\x16\x03\x01\x00\x49\x01\x00\x00\x45\x03\x03"
+			       "0123456789abcdef0123456789abcdef"
+			       "\x00\x00\x02\x13\x01\x01\x00\x00\x1a"
+			       "\x0a\x0a\x00\x00\x00\x00\x00\x12\x00\x10\x00\x00\x0d"
+			       "robot.example";
 enum { HELLO = sizeof(hello) - 1, ISN = 0xfffffff0 };
 
 static struct packet segment(uint16_t port, uint32_t offset, const uint8_t *data, size_t len)
 {
-	struct packet p = { .kind = PACKET_FLOW, .seq = ISN + 1u + offset, .payload = data, .payload_len = len,
+	struct packet p = { .kind = PACKET_FLOW,
+			    .seq = ISN + 1u + offset,
+			    .payload = data,
+			    .payload_len = len,
 			    .payload_total = len };
 
 	p.key.proto = IPPROTO_TCP;
@@ -94,7 +97,8 @@ TEST(classify_tracker, retransmissions_and_overlaps_keep_the_first_bytes)
 
 TEST(classify_tracker, segments_in_every_order)
 {
-	static const uint8_t orders[6][3] = { { 0, 1, 2 }, { 0, 2, 1 }, { 1, 0, 2 }, { 1, 2, 0 }, { 2, 0, 1 }, { 2, 1, 0 } };
+	static const uint8_t orders[6][3] = { { 0, 1, 2 }, { 0, 2, 1 }, { 1, 0, 2 },
+					      { 1, 2, 0 }, { 2, 0, 1 }, { 2, 1, 0 } };
 	static const uint32_t cuts[] = { 0, 20, 55, HELLO };
 
 	for (size_t i = 0; i < 6; i++) {

@@ -273,8 +273,18 @@ TEST(sni, names_that_are_valid)
 TEST(sni, names_that_are_not)
 {
 	static const char *const bad[] = {
-		"", ".", "a.", ".a", "a..b", "a b", "a/b", "r\xc3\xb6mer.example", "10.0.0.1", "[::1]",
-		"::1", "a:443",
+		"",
+		".",
+		"a.",
+		".a",
+		"a..b",
+		"a b",
+		"a/b",
+		"r\xc3\xb6mer.example",
+		"10.0.0.1",
+		"[::1]",
+		"::1",
+		"a:443",
 		"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa.example",
 	};
 	static struct bytes list, extensions;
@@ -320,13 +330,25 @@ TEST(sni, lengths_that_contradict_each_other)
 {
 	static struct bytes good, b;
 	/* offsets into the hello for "x.example" */
-	static const struct { size_t at; uint8_t value; const char *what; } edits[] = {
-		{ 3, 0x41, "record beyond 16 KiB" }, { 9, 2, "version 2" }, { 43, 33, "session id of 33" },
-		{ 45, 3, "odd cipher suites" }, { 45, 0, "no cipher suites" }, { 50, 0, "no compression" },
-		{ 53, 200, "block beyond the message" }, { 53, 3, "block ends inside an extension" },
-		{ 57, 200, "extension beyond the block" }, { 57, 0, "empty server name" },
-		{ 59, 200, "list beyond the extension" }, { 59, 1, "list shorter than the extension" },
-		{ 62, 200, "name beyond the list" }, { 62, 0, "empty name" },
+	static const struct {
+		size_t at;
+		uint8_t value;
+		const char *what;
+	} edits[] = {
+		{ 3, 0x41, "record beyond 16 KiB" },
+		{ 9, 2, "version 2" },
+		{ 43, 33, "session id of 33" },
+		{ 45, 3, "odd cipher suites" },
+		{ 45, 0, "no cipher suites" },
+		{ 50, 0, "no compression" },
+		{ 53, 200, "block beyond the message" },
+		{ 53, 3, "block ends inside an extension" },
+		{ 57, 200, "extension beyond the block" },
+		{ 57, 0, "empty server name" },
+		{ 59, 200, "list beyond the extension" },
+		{ 59, 1, "list shorter than the extension" },
+		{ 62, 200, "name beyond the list" },
+		{ 62, 0, "empty name" },
 	};
 
 	good = *hello_for("x.example");
@@ -355,10 +377,16 @@ TEST(sni, a_hello_inside_other_records_is_malformed)
 
 TEST(sni, other_protocols)
 {
-	static const struct { const char *data; size_t len; } others[] = {
-		{ "GET / HTTP/1.1\r\n", 16 }, { "SSH-2.0-OpenSSH\r\n", 17 }, { "\x17\x03\x03\x00\x10", 5 },
-		{ "\x80\x2e\x01\x00\x02\x00\x15", 7 },	/* SSLv2 */
-		{ "\x16\x02\x00\x00\x10", 5 }, { "\x16\x03\x03\x00\x10\x02\x00\x00\x0c", 9 }, /* a ServerHello */
+	static const struct {
+		const char *data;
+		size_t len;
+	} others[] = {
+		{ "GET / HTTP/1.1\r\n", 16 },
+		{ "SSH-2.0-OpenSSH\r\n", 17 },
+		{ "\x17\x03\x03\x00\x10", 5 },
+		{ "\x80\x2e\x01\x00\x02\x00\x15", 7 }, /* SSLv2 */
+		{ "\x16\x02\x00\x00\x10", 5 },
+		{ "\x16\x03\x03\x00\x10\x02\x00\x00\x0c", 9 }, /* a ServerHello */
 		{ "", 1 },
 	};
 	struct bytes b = { .len = 0 };

@@ -90,7 +90,8 @@ static void set_sources(struct batch *b, uint32_t source, uint32_t sources, uint
 static int open_receiver(const char *netns, struct in_addr at)
 {
 	const struct sockaddr_in address = { .sin_family = AF_INET, .sin_port = htons(PORT), .sin_addr = at };
-	int here = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC), there = open(netns, O_RDONLY | O_CLOEXEC), fd;
+	int here = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC), there = open(netns, O_RDONLY | O_CLOEXEC),
+	    fd;
 	int size = 16 << 20;
 
 	if (here < 0 || there < 0 || setns(there, CLONE_NEWNET))
@@ -142,7 +143,8 @@ static int run_load(char **argv)
 	struct in_addr source;
 	int out, in;
 
-	if (inet_pton(AF_INET, argv[1], &to.sin_addr) != 1 || inet_pton(AF_INET, argv[2], &source) != 1 || !sources)
+	if (inet_pton(AF_INET, argv[1], &to.sin_addr) != 1 || inet_pton(AF_INET, argv[2], &source) != 1 ||
+	    !sources)
 		return EXIT_USAGE;
 	in = open_receiver(argv[0], to.sin_addr);
 	out = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
@@ -231,7 +233,8 @@ static int run_accept(char **argv)
 
 		if (n < 0 && errno == ENOBUFS)
 			continue;
-		if (n < 0 || mnl_cb_run(buffer, (size_t)n, 0, mnl_socket_get_portid(q.socket), accept_one, &q) < 0)
+		if (n < 0 ||
+		    mnl_cb_run(buffer, (size_t)n, 0, mnl_socket_get_portid(q.socket), accept_one, &q) < 0)
 			return fail("packets");
 	}
 }

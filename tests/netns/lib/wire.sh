@@ -1,0 +1,202 @@
+# shellcheck shell=bash
+# SPDX-License-Identifier: BSD-3-Clause
+# Tests of what an eavesdropper sees: testbeds with policies of their own, and
+# assertions on recordings of the wan link. To be sourced from the project's
+# folder, with the tests' environment (tests/netns/run) around it.
+# shellcheck source=tests/cli/lib.sh
+. tests/cli/lib.sh
+# `set -u` above is all that fits here: a failed check must not end the test.
+export ROOT=$PWD TOOLS=$PWD/${BUILD:-build}/tools BUILD=${BUILD:-build}
+# shellcheck source=scripts/lib/node.sh
+. scripts/lib/node.sh
+# shellcheck source=scripts/lib/measure.sh
+. scripts/lib/measure.sh
+
+BEDS=() BED='' CHILDREN=()
+TUNNEL_PEER=10.84.0.1 PLANT=10.90.0.10 PLANT6=fd54:4790::10 ROBOT=10.84.0.2 ROBOT6=fd54:4700::2
+
+cleanup()
+{
+	local bed pid
+	for pid in "${CHILDREN[@]}"; do kill -9 "$pid" 2> /dev/null; done
+	for bed in "${BEDS[@]}"; do scripts/testbed down --name "$bed"; done
+	rm -rf "$WORK"
+}
+trap cleanup EXIT
+trap 'exit 1' INT TERM HUP
+
+# policy FILE CLASSES [RULES [DEFAULT]]: an edge policy laid out like the shipped ones.
+policy()
+{
+	local rules=${3:-"{ tunnel = \"tg0\"; class = \"${4:-main}\"; to = ( \"10.90.0.0/16\", \"fd54:4790::/64\" ); }"}
+	cat > "$1" <<TEXT
+version = 1;
+name = "wire";
+policy_version = 1L;
+role = "edge";
+profile = "lab";
+fail = "closed";
+tunnels = (
+	{
+		name = "tg0";
+		key_file = "/etc/tensorguard/tg0.key";
+		addresses = ( "10.84.0.2/24", "fd54:4700::2/64" );
+		peers = ( {
+			public_key = "HSo3RFFea3iFkp+sucbT4O36DBkmM0BNWmd0gY6bqLU=";
+			allowed_ips = ( "10.90.0.0/16", "10.84.0.1/32", "fd54:4700::1/128", "fd54:4790::/64" );
+		} );
+		default = "${4:-main}";
+		classes = ( $2 );
+	}
+);
+rules = ( $rules );
+TEXT
+}
+
+# gateway_policy FILE: what the testbed makes of such a policy for the other end
+gateway_policy()
+{
+	sed -e '/^rules =/,$d' -e 's/^role = .*/role = "gateway";/' "$1"
+	echo 'rules = ( { tunnel = "tg0"; class = "main"; to = ( "10.84.0.2/32", "fd54:4700::2/128" ); } );'
+}
+
+# pad_class [MORE]: a pad class "main"; constant_class CELL PERIOD SESSION [MORE]
+pad_class() { echo "{ name = \"main\"; defence = \"pad\"; $* }"; }
+constant_class()
+{
+	local cell=$1 period=$2 session=$3
+	shift 3
+	echo "{ name = \"main\"; defence = \"constant\"; cell = $cell; period = \"$period\"; session = \"$session\"; $* }"
+}
+
+# bed NAME [OPTION...]: brings one up and makes it the one of the functions below; a test without it ends.
+bed()
+{
+	BED=$1-$$
+	shift
+	NODE_STATE=${TG_TESTBED_DIR:-/run/tg-testbed}/$BED
+	BEDS+=("$BED")
+	if ! scripts/testbed up --name "$BED" "$@" > "$WORK/up.log" 2>&1; then
+		not_ok "$BED-up" "$(tail -n 2 "$WORK/up.log" | tr '\n' ' ')"
+		finish
+	fi
+	hurry
+}
+
+# run_on NODE COMMAND...: as run does, in a node
+run_on()
+{
+	local node=$1
+	shift
+	on "$node" timeout 60 "$@" > "$WORK/out" 2> "$WORK/err" < /dev/null
+	status=$?
+}
+
+# wireguard-go of Debian 12 has a small receive buffer: on a busy machine it must not wait for its turn.
+hurry()
+{
+	local node
+	for node in robot gateway; do
+		# shellcheck disable=SC2016 # expanded in the node
+		on "$node" bash -c 'for pid in $(pgrep -x wireguard-go); do chrt -a -f -p 1 $pid; done'
+	done
+}
+
+bed_down() { scripts/testbed down --name "$BED"; }
+on() { node_exec "$@"; }
+netns_of() { echo "/proc/$(node_pid "$1")/ns/net"; }
+
+# record [OPTION...] and recorded: the wan link in between, in $WIRE as JSON and in $WORK/wire.csv.
+record()
+{
+	wire_start "$BED" "$WORK" "$@" || {
+		not_ok recording "cannot be started"
+		finish
+	}
+}
+recorded()
+{
+	wire_stop "$WORK" || not_ok recording "packets are missing in it"
+	WIRE=$WORK/wire.json
+}
+
+# wire FILTER: a value of the last recording.
+wire() { jq -c "$1" "$WIRE"; }
+
+# stats NODE FILTER: a value of `tgctl stats` of the only tunnel (t) and its first class (c).
+stats()
+{
+	on "$1" "$BIN/tgctl" stats --json | jq -c ".tunnels[0] as \$t | \$t.classes[0] as \$c | $2"
+}
+
+# is_true FILTER FILE: whether it holds for the one JSON value in the file
+is_true() { jq -es "length == 1 and (.[0] | $1)" "$2" > /dev/null; }
+
+# is NAME GOT WANTED
+is() { check "$1" "is $2, expected $3" [ "$2" = "$3" ]; }
+# holds NAME TEXT EXPRESSION: an arithmetic comparison
+holds() { check "$1" "$2" [ $(($3)) -ne 0 ]; }
+
+# sizes_are NAME SIZE: one outer size, the same in both directions, and nothing beside the tunnel.
+sizes_are()
+{
+	is "$1-sizes" "$(wire '[.up.sizes, .down.sizes]')" "[[$2],[$2]]"
+	is "$1-clear" "$(wire '[.clear_packets, .fragments, .oversize, .undirected, .malformed]')" "[0,0,0,0,0]"
+}
+
+# probe FROM TO ADDRESS [OPTION...]: numbered datagrams; the result in $WORK/probe.json. Fails if any is lost.
+probe()
+{
+	local from=$1 to=$2 address=$3
+	shift 3
+	timeout 120 "$TOOLS/tg-probe" --client-netns "$(netns_of "$from")" --server-netns "$(netns_of "$to")" \
+		--address "$address" --port 7000 "$@" > "$WORK/probe.json" 2> "$WORK/probe.err"
+}
+probed() { jq -c . "$WORK/probe.json"; tail -n 1 "$WORK/probe.err"; }
+# arrived NAME: every datagram of the last probe did, once and unchanged
+arrived()
+{
+	check "$1" "$(probed | tr '\n' ' ')" is_true \
+		'.lost + .duplicated + .corrupt + .refused == 0 and .received > 0' \
+		"$WORK/probe.json"
+}
+
+# echoed NAME ADDRESS [OPTION...]: the robot's echo request is answered
+echoed()
+{
+	on robot ping -q -c 1 -W 10 "${@:3}" "$2" > "$WORK/ping" 2>&1
+	check "$1" "$(tail -n 2 "$WORK/ping" | tr '\n' ' ')" grep -q ' 0% packet loss' "$WORK/ping"
+}
+
+# start NODE COMMAND...: in the background; ended with the test.
+start()
+{
+	node_exec "$@" > "$WORK/started.log" 2>&1 < /dev/null &
+	CHILDREN+=($!)
+}
+
+# on_listens NODE PORT
+on_listens() { on "$1" ss -Htln | grep -q ":$2 "; }
+
+# Packets that reached a node and found no room in a socket. (nstat would remember between calls.)
+no_room()
+{
+	on "$1" awk '/RcvbufErrors/ && $1 != "Udp:" { n += $2 } /^Udp: [0-9]/ { n += $6 } END { print n + 0 }' /proc/net/snmp /proc/net/snmp6
+}
+
+# transfer NAME FROM TO ADDRESS FILE [SECONDS]: by TCP; the far end must have the same SHA-256.
+transfer()
+{
+	local name=$1 from=$2 to=$3 file=$5 target=TCP4:$4 listen=TCP4-LISTEN listener
+	[[ $4 != *:* ]] || target="TCP6:[$4]" listen=TCP6-LISTEN
+	rm -f "$WORK/arrived"
+	on "$to" timeout "${6:-60}" socat -u "$listen:7001,reuseaddr" "OPEN:$WORK/arrived,creat,trunc" < /dev/null &
+	listener=$!
+	wait_for 5 on_listens "$to" 7001
+	on "$from" timeout "${6:-60}" socat -u "OPEN:$file" "$target:7001" < /dev/null
+	wait "$listener"
+	is "$name-sha256" "$(sha256sum < "$WORK/arrived")" "$(sha256sum < "$file")"
+}
+
+# silent SECONDS: waits until nothing crosses the link any more.
+silent() { wire_wait_silent "$BED" "$1"; }

@@ -1,24 +1,24 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-3-Clause
 # Packets per second through the agent's queue, beside the plainest queue program
-# that accepts everything. Medians of ROUNDS rounds, the two in turn. Prints JSON
-# lines; fails when a packet was lost. Root; works in namespaces of its own.
+# that accepts everything, the two in turn. Root; works in namespaces of its own.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 
-BUILD=${BUILD:-build}
-ROUNDS=${ROUNDS:-5}
-MILLISECONDS=${MILLISECONDS:-1500}
-NFQUEUE=$BUILD/bench/nfqueue
-AGENT=$BUILD/bin/tensorguard-agent
-QUEUE=85
-HERE=10.77.0.1 FAR=10.77.0.2 SOURCES=10.78.0.0
+# shellcheck source=bench/lib/report.sh
+. bench/lib/report.sh
 
 if [ "${1:-}" != --inside ]; then
 	exec unshare --net --mount --pid --fork --kill-child --mount-proc "$0" --inside
 fi
+bench_begin nfqueue
 
-die() { echo "nfqueue: $*" >&2; exit 1; }
+ROUNDS=${ROUNDS:-5}
+MILLISECONDS=${MILLISECONDS:-1000}
+NFQUEUE=$BUILD/bench/nfqueue
+AGENT=$BIN/tensorguard-agent
+QUEUE=85
+HERE=10.77.0.1 FAR=10.77.0.2 SOURCES=10.78.0.0
 
 setup()
 {
@@ -69,20 +69,16 @@ measure()
 	wait $SERVER 2> /dev/null
 }
 
-median() { awk '{ print $1 }' "$1" | sort -n | awk '{ v[NR] = $1 } END { print v[int((NR + 1) / 2)] }'; }
-lost() { awk '{ n += $3 } END { print n + 0 }' "$1"; }
-
-# report NAME FLOWS
-report()
+# rates FLOWS FILE: "agent reference" per round
+rates()
 {
-	awk -v name="$1" -v value="$(median "/run/agent.$2")" -v reference="$(median "/run/accept.$2")" \
-		-v lost="$(lost "/run/agent.$2")" -v reference_lost="$(lost "/run/accept.$2")" 'BEGIN {
-		printf "{\"name\": \"%s\", \"value\": %d, \"unit\": \"packets/s\", \"reference\": %d, \"ratio\": %.3f}\n",
-			name, value, reference, value / reference
-		printf "{\"name\": \"%s_lost\", \"value\": %d, \"unit\": \"packets\", \"reference\": %d, \"ratio\": null}\n",
-			name, lost, reference_lost
-	}'
-	[ "$(lost "/run/agent.$2")" -eq 0 ]
+	paste -d' ' <(cut -d' ' -f1 "/run/agent.$1") <(cut -d' ' -f1 "/run/accept.$1") > "$2"
+}
+
+# lost FLOWS FILE: of all rounds together
+lost()
+{
+	awk '{ n += $3 } END { print n + 0 }' "/run/agent.$1" > "$2"
 }
 
 setup || die "cannot set up the namespaces"
@@ -92,7 +88,11 @@ for _ in $(seq "$ROUNDS"); do
 		measure agent $flows
 	done
 done
-report nfqueue_packets 1
-status=$?
-report nfqueue_new_flows 65536 || status=1
-exit $status
+rates 1 "$DIR/packets"
+rates 65536 "$DIR/new"
+lost 1 "$DIR/packets_lost"
+lost 65536 "$DIR/new_lost"
+report nfqueue_packets packets/s "$DIR/packets" 'value>=90000'
+report nfqueue_packets_lost packets "$DIR/packets_lost" 'value<=0'
+report nfqueue_new_flows packets/s "$DIR/new"
+report nfqueue_new_flows_lost packets "$DIR/new_lost" 'value<=0'

@@ -1,11 +1,25 @@
-# bench/NAME.sh measures and prints JSON lines {name, value, unit, reference,
-# ratio}; the programs that it needs are bench/*.c.
+# bench/NAME.sh measures and prints JSON lines (docs/benchmarks.md); the programs
+# that it needs are bench/*.c, their BPF programs bench/bpf/*.bpf.c, which are
+# the product's text (bpf/*.h) and are compiled like it.
 BENCH_BIN := $(patsubst bench/%.c,$(BUILD)/bench/%,$(wildcard bench/*.c))
-$(call objects,$(wildcard bench/*.c)): INC := -Iinclude
-$(BENCH_BIN): $(BUILD)/bench/%: $(BUILD)/bench/%.o
-	$(call quiet,LD)$(CC) $(ALL_LDFLAGS) -o $@ $^ -lnetfilter_queue -lmnl
--include $(BENCH_BIN:=.d)
+BENCH_OBJ := $(BENCH_BIN:=.o)
+BENCH_SKEL := $(patsubst %.bpf.c,$(BUILD)/%.skel.h,$(wildcard bench/bpf/*.bpf.c))
+
+$(BENCH_SKEL:.skel.h=.tmp.bpf.o): $(BUILD)/%.tmp.bpf.o: %.bpf.c
+	@mkdir -p $(@D)
+	$(call quiet,BPF)$(CLANG) $(BPF_CFLAGS) -Iinclude/shared -Ibpf $(BPF_SYS) -MMD -MP -c $< -o $@
+$(BENCH_SKEL:.skel.h=.bpf.o): %.bpf.o: %.tmp.bpf.o
+	$(call quiet,LINK)$(BPFTOOL) gen object $@ $<
+$(BENCH_SKEL): %.skel.h: %.bpf.o
+	$(call quiet,SKEL)$(BPFTOOL) gen skeleton $< name $(subst -,_,$(notdir $*))_bpf > $@
+-include $(wildcard $(BUILD)/bench/bpf/*.d)
+
+$(BENCH_OBJ): INC := -Iinclude -Iagent -I$(BUILD)/bench
+$(BENCH_OBJ): | $(BENCH_SKEL)
+$(BENCH_BIN): $(BUILD)/bench/%: $(BUILD)/bench/%.o $(AGENT_LIB) $(LIB)
+	$(call quiet,LD)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(AGENT_LIBS)
+-include $(BENCH_OBJ:.o=.d)
 
 .PHONY: bench
-bench: all $(BENCH_BIN) ## measure, as JSON lines, root
-	@for script in bench/*.sh; do BUILD=$(BUILD) $$script || exit 1; done
+bench: all tools $(BENCH_BIN) ## measure, as JSON lines, root: make -s bench NAMES="tc rtt"
+	@BUILD=$(BUILD) bench/run $(NAMES)

@@ -7,7 +7,10 @@ BPFTOOL ?= bpftool
 PKG_CONFIG ?= pkg-config
 V ?= 0
 
-ifeq ($(V),0)
+# `make -s` is silent, so that what a target prints is all there is
+ifneq ($(findstring s,$(firstword -$(MAKEFLAGS))),)
+quiet = @
+else ifeq ($(V),0)
 quiet = @printf '  %-8s %s\n' '$(1)' '$(patsubst $(BUILD)/%,%,$@)';
 else
 quiet =

@@ -1,0 +1,54 @@
+#!/bin/bash
+# SPDX-License-Identifier: BSD-3-Clause
+# TCP throughput and round-trip time through a guarded tunnel (sizes only, no delay) and through the same
+# tunnel without TensorGuard, in turn. Root.
+set -u
+cd "$(dirname "$0")/.." || exit 1
+# shellcheck source=bench/lib/report.sh
+. bench/lib/report.sh
+# shellcheck source=bench/lib/bed.sh
+. bench/lib/bed.sh
+bench_begin tunnel
+
+PLANT=10.90.0.10
+ROUNDS=${ROUNDS:-7}
+RTT_ROUNDS=${RTT_ROUNDS:-15}
+SECONDS_EACH=${SECONDS_EACH:-2}
+OMIT=1		# TCP's slow start, not counted
+
+# throughput BED [OPTION...]: prints Mbit/s received
+throughput()
+{
+	bed "$1" robot iperf3 -c $PLANT -t "$SECONDS_EACH" -O $OMIT --json "${@:2}" > "$DIR/iperf" &&
+		jq -e '.end.sum_received.bits_per_second / 1e6' "$DIR/iperf" ||
+		die "iperf3: $(jq -r '.error // "no result"' "$DIR/iperf" 2> /dev/null)"
+}
+
+# rtt BED: prints the median of a hundred pings, microseconds
+rtt()
+{
+	bed "$1" robot ping -n -i 0.004 -c 100 -W 2 $PLANT | sed -nE 's/.*time=([0-9.]+) ms$/\1/p' > "$DIR/ping"
+	[ "$(wc -l < "$DIR/ping")" -ge 90 ] || die "pings were lost"
+	awk '{ print $1 * 1000 }' "$DIR/ping" > "$DIR/ping.us"
+	median "$DIR/ping.us"
+}
+
+bed_up plain --undefended
+bed_up guarded --policy policies/bulk.conf
+for kind in plain guarded; do
+	bed $kind plant iperf3 -s -D
+	rtt $kind > /dev/null
+done
+for _ in $(seq "$ROUNDS"); do
+	plain=$(throughput plain) && guarded=$(throughput guarded) || exit 1
+	echo "$guarded $plain" >> "$DIR/up"
+	guarded=$(throughput guarded -R) && plain=$(throughput plain -R) || exit 1
+	echo "$guarded $plain" >> "$DIR/down"
+done
+for _ in $(seq "$RTT_ROUNDS"); do
+	plain=$(rtt plain) && guarded=$(rtt guarded) || exit 1
+	awk -v plain="$plain" -v guarded="$guarded" 'BEGIN { print guarded - plain, plain }' >> "$DIR/rtt"
+done
+report tunnel_tcp_up Mbit/s "$DIR/up" 'ratio>=0.9'
+report tunnel_tcp_down Mbit/s "$DIR/down" 'ratio>=0.9'
+report tunnel_rtt_added us "$DIR/rtt" 'value<=50'

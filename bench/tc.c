@@ -82,7 +82,8 @@ static int plane_open(struct plane *p, const char *policy, struct tg_error *e)
 		return tg_error(e, -errno, "cannot open the BPF object: %s", strerror(errno));
 	p->skel->rodata->frame_len = ETH_HLEN + SHORT_PACKET;
 	if (tc_bpf__load(p->skel))
-		return tg_error(e, -errno, "the kernel refuses the programs (needs root): %s", strerror(errno));
+		return tg_error(e, -errno, "the kernel refuses the programs (needs root): %s",
+				strerror(errno));
 	for (int i = 0; i < DP_MAP_COUNT; i++)
 		p->dp.maps[i] = bpf_object__find_map_fd_by_name(p->skel->obj, dp_map_names[i]);
 	return put_policy(p, policy, e);
@@ -130,8 +131,9 @@ static int time_one(const struct measure *m, int repeat, uint32_t *ret_ns, struc
 {
 	uint8_t in[FRAME_ROOM], out[FRAME_ROOM];
 	uint64_t expected = count_of(m) + (m->reason < 0 ? 0 : (uint64_t)repeat);
-	DECLARE_LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = in, .data_size_in = (uint32_t)build_frame(in, m->len),
-			    .data_out = out, .data_size_out = sizeof(out), .repeat = repeat);
+	DECLARE_LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = in,
+			    .data_size_in = (uint32_t)build_frame(in, m->len), .data_out = out,
+			    .data_size_out = sizeof(out), .repeat = repeat);
 
 	if (bpf_prog_test_run_opts(bpf_program__fd(m->prog), &opts))
 		return tg_error(e, -errno, "BPF_PROG_TEST_RUN: %s", strerror(errno));
@@ -142,7 +144,8 @@ static int time_one(const struct measure *m, int repeat, uint32_t *ret_ns, struc
 	return 0;
 }
 
-static int measure_all(const struct plane *pad, const struct plane *paced, int rounds, int repeat, struct tg_error *e)
+static int measure_all(const struct plane *pad, const struct plane *paced, int rounds, int repeat,
+		       struct tg_error *e)
 {
 	const struct measure measures[] = {
 		{ pad, pad->skel->progs.bench_empty, SHORT_PACKET, -1 },

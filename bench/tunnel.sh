@@ -12,8 +12,8 @@ bench_begin tunnel
 
 PLANT=10.90.0.10
 ROUNDS=${ROUNDS:-7}
-RTT_ROUNDS=${RTT_ROUNDS:-15}
-SECONDS_EACH=${SECONDS_EACH:-2}
+RTT_ROUNDS=${RTT_ROUNDS:-11}
+SECONDS_EACH=${SECONDS_EACH:-1}
 OMIT=1		# TCP's slow start, not counted
 
 # throughput BED [OPTION...]: prints Mbit/s received

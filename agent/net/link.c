@@ -130,7 +130,9 @@ static int take_name(const struct nlmsghdr *reply, void *data)
 
 	if (err)
 		return err;
-	if (!full.link.alias[0] || strncmp(full.link.alias, list->prefix, strlen(list->prefix)))
+	/* a run that was killed may have left links with no alias yet */
+	if (full.link.alias[0] ? !!strncmp(full.link.alias, list->prefix, strlen(list->prefix)) :
+				 strcmp(list->prefix, TG_LINK_ALIAS) || !net_link_is_ours(&full))
 		return 0;
 	entry = net_array_add(&list->names, sizeof(*entry));
 	if (!entry)
@@ -220,6 +222,7 @@ int net_link_remove(struct net *net, const char *name, struct tg_error *e)
 {
 	struct net_link_full full;
 	int err = net_link_query(net, name, &full, e);
+	bool tun;
 
 	if (err == -ENODEV)
 		return wg_userspace_gone(name, 0, e);
@@ -227,8 +230,12 @@ int net_link_remove(struct net *net, const char *name, struct tg_error *e)
 		return err;
 	if (!net_link_is_ours(&full))
 		return tg_error(e, -EPERM, "link %s: not made by TensorGuard, left alone", name);
+	tun = !strcmp(full.link.kind, "tun");
+	/* a process that starts, of a run that was killed, would make its socket after we looked */
+	if (tun)
+		wg_userspace_await(name, WG_ADOPT_WAIT_MS, NULL);
 	err = delete_link(net, &full, e);
-	if (!err && !strcmp(full.link.kind, "tun"))
+	if (!err && tun)
 		err = wg_userspace_gone(name, WG_EXIT_WAIT_MS, e);
 	return err;
 }

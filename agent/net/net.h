@@ -54,7 +54,8 @@ int net_link_set_mtu(struct net *net, const char *name, unsigned mtu, struct tg_
 int net_link_set_alias(struct net *net, const char *name, const char *alias, struct tg_error *e);
 /* Deletes the link if it is there and its alias begins with TG_LINK_ALIAS; a foreign one is -EPERM. */
 int net_link_remove(struct net *net, const char *name, struct tg_error *e);
-/* Names of all links whose alias begins with `alias_prefix`; free each name and the array. */
+/* Names of all links whose alias begins with `alias_prefix`, with TG_LINK_ALIAS also of ours without an alias yet;
+ * free each name and the array. */
 int net_link_list(struct net *net, const char *alias_prefix, char ***ret_names, size_t *ret_count,
 		  struct tg_error *e);
 

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/if_tun.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <sys/un.h>
@@ -115,6 +117,32 @@ int wg_userspace_await(const char *name, int wait_ms, struct tg_error *e)
 	return 0;
 }
 
+int wg_userspace_open(const char *name, int *ret_fd, struct tg_error *e)
+{
+	struct ifreq request = { .ifr_flags = IFF_TUN | IFF_NO_PI };
+	int fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC), err;
+
+	if (fd < 0 && (errno == ENOENT || errno == ENODEV))
+		return tg_error(e, -ENODEV, "/dev/net/tun is missing: no TUN devices (modprobe tun?)");
+	if (fd < 0)
+		return tg_error(e, -errno, "/dev/net/tun: %s", strerror(errno));
+	snprintf(request.ifr_name, sizeof(request.ifr_name), "%s", name);
+	if (ioctl(fd, TUNSETIFF, &request)) {
+		err = tg_error(e, -errno, "cannot make a TUN device: %s", strerror(errno));
+		close(fd);
+		return err;
+	}
+	*ret_fd = fd;
+	return 0;
+}
+
+int wg_userspace_keep(int fd, struct tg_error *e)
+{
+	if (ioctl(fd, TUNSETPERSIST, 1))
+		return tg_error(e, -errno, "cannot make the TUN device persistent: %s", strerror(errno));
+	return 0;
+}
+
 int wg_userspace_start(const char *name, struct tg_error *e)
 {
 	const char *program = getenv("TG_WIREGUARD_GO");
@@ -126,8 +154,6 @@ int wg_userspace_start(const char *name, struct tg_error *e)
 	struct process_result result;
 	int err;
 
-	if (access("/dev/net/tun", F_OK))
-		return tg_error(e, -ENODEV, "/dev/net/tun is missing: no TUN devices (modprobe tun?)");
 	err = process_run(&process, &result, e);
 	if (err)
 		return err;
@@ -135,7 +161,7 @@ int wg_userspace_start(const char *name, struct tg_error *e)
 		return tg_error(e, -EIO,
 				"%s %s failed (exit status %d); see what `LOG_LEVEL=debug %s -f %s` says",
 				argv[0], name, result.status, argv[0], name);
-	/* it has put itself into the background: the device is there, the socket answers in a moment */
+	/* it has put itself into the background: the socket answers in a moment */
 	err = wg_userspace_await(name, WG_START_WAIT_MS, e);
 	return err ? tg_error_prefix(e, err, "%s %s does not answer", argv[0], name) : 0;
 }

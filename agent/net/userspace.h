@@ -23,7 +23,16 @@ int wg_userspace_connect(const char *name, struct tg_error *e);
 /* Waits until somebody answers at the socket; the error of the last attempt otherwise. */
 int wg_userspace_await(const char *name, int wait_ms, struct tg_error *e);
 
-/* Starts wireguard-go for `name` and waits until its device is ready to be configured. */
+/*
+ * Takes the TUN device, making it if there is none; it goes with the descriptor
+ * unless it is kept. -EBUSY when a process has it.
+ */
+int wg_userspace_open(const char *name, int *ret_fd, struct tg_error *e);
+
+/* Lets the device outlive its descriptors: routes, addresses and programs stay when wireguard-go dies. */
+int wg_userspace_keep(int fd, struct tg_error *e);
+
+/* Starts wireguard-go on the device, which nobody has open, and waits until it is ready to be configured. */
 int wg_userspace_start(const char *name, struct tg_error *e);
 
 #endif

@@ -255,7 +255,28 @@ static const char *kind_of(enum wg_backend backend)
 	return backend == WG_KERNEL ? "wireguard" : "tun";
 }
 
-static int create_userspace(const char *name, struct tg_error *e)
+/* The tag comes before the device is made to stay: a run that is killed leaves nothing, or what is known as ours. */
+static int make_tun(struct net *net, const char *name, struct tg_error *e)
+{
+	char alias[sizeof(((struct net_link *)0)->alias)];
+	int fd, err = wg_userspace_open(name, &fd, e);
+
+	if (err)
+		return err;
+	snprintf(alias, sizeof(alias), "%s%s", TG_LINK_ALIAS, name);
+	err = net_link_set_alias(net, name, alias, e);
+	if (!err)
+		err = wg_userspace_keep(fd, e);
+	close(fd);
+	return err;
+}
+
+/*
+ * The TUN device is ours and persistent, and wireguard-go attaches to it: when
+ * that dies, matched traffic goes into a device without a reader, and a new
+ * process takes over addresses, routes and programs as they are.
+ */
+static int create_userspace(struct net *net, const char *name, struct tg_error *e)
 {
 	int err = wg_userspace_gone(name, WG_EXIT_WAIT_MS, e);
 
@@ -264,38 +285,28 @@ static int create_userspace(const char *name, struct tg_error *e)
 				"a wireguard-go answers for %s, but there is no such link here: "
 				"is it in another network namespace?",
 				name);
+	if (!err)
+		err = make_tun(net, name, e);
+	/* a process that a killed run has started is about to answer */
+	if (err == -EBUSY)
+		return wg_userspace_await(name, WG_START_WAIT_MS, e);
 	return err ? err : wg_userspace_start(name, e);
 }
 
-/* A device that wireguard-go has made and nobody has configured: ours, from an `up` that was killed. */
-static bool unconfigured(const char *name)
-{
-	struct wg_state state;
-	bool has_key;
-
-	/* it makes the device first and the socket right after */
-	if (wg_userspace_await(name, WG_ADOPT_WAIT_MS, NULL) || uapi_get(name, &state, NULL))
-		return false;
-	has_key = state.has_private_key;
-	wg_state_free(&state);
-	return !has_key;
-}
-
-/* Whether what is there serves; what is ours and does not serve is removed. */
+/* Whether what is there serves. What is ours and of another kind is removed; a TUN without a process gets one. */
 static int adopt(struct net *net, const struct net_link_full *full, enum wg_backend backend, bool *ret_serves,
 		 struct tg_error *e)
 {
 	const char *name = full->name;
-	bool kind = !strcmp(full->link.kind, kind_of(backend));
 
-	if (!net_link_is_ours(full)) {
-		if (backend != WG_USERSPACE || !kind || full->link.alias[0] || !unconfigured(name))
-			return tg_error(e, -EEXIST, "link %s: exists and was not made by TensorGuard", name);
-		*ret_serves = true;
-		return 0;
+	if (!net_link_is_ours(full))
+		return tg_error(e, -EEXIST, "link %s: exists and was not made by TensorGuard", name);
+	if (strcmp(full->link.kind, kind_of(backend))) {
+		*ret_serves = false;
+		return net_link_remove(net, name, e);
 	}
-	*ret_serves = kind && (backend == WG_KERNEL || socket_answers(name));
-	return *ret_serves ? 0 : net_link_remove(net, name, e);
+	*ret_serves = backend == WG_KERNEL || socket_answers(name);
+	return 0;
 }
 
 /*
@@ -350,7 +361,7 @@ int wg_device_ensure(struct net *net, const char *name, enum wg_backend backend,
 			return err;
 	}
 	if (!serves) {
-		err = backend == WG_KERNEL ? create_kernel(net, name, e) : create_userspace(name, e);
+		err = backend == WG_KERNEL ? create_kernel(net, name, e) : create_userspace(net, name, e);
 		if (err)
 			return tg_error_prefix(e, err, "link %s: cannot make a tunnel", name);
 	}

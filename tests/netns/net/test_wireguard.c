@@ -156,9 +156,12 @@ TEST(net_wireguard, device_repairs)
 	for (int i = 0; i < 100 && !fixture_run("ip link show tgw0 >/dev/null 2>&1"); i++)
 		usleep(20000);
 	remove_device("tgw0");
-	/* killed between the device and its alias */
+	/* no moment of ours leaves a TUN without the alias: it is somebody else's then */
 	OK(ensure("tgw0", &e), e);
 	CU_ASSERT_EQUAL(fixture_run("ip link set tgw0 alias '' mtu 1420"), 0);
+	CU_ASSERT_EQUAL(ensure("tgw0", &e), -EEXIST);
+	/* killed before the rest was settled */
+	CU_ASSERT_EQUAL(fixture_run("ip link set tgw0 alias tensorguard:tgw0"), 0);
 	OK(ensure("tgw0", &e), e);
 	OK(net_link_get(fixture_net(), "tgw0", &link, &e), e);
 	CU_ASSERT_STRING_EQUAL(link.alias, "tensorguard:tgw0");

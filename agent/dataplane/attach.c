@@ -145,15 +145,43 @@ int dataplane_detach_mute(unsigned ifindex, struct tg_error *e)
 	return ret ? tg_error(e, ret, "cannot detach from the XDP hook of device %u: %s", ifindex, strerror(-ret)) : 0;
 }
 
-static int detach_hook(unsigned ifindex, enum dp_hook hook, struct tg_error *e)
+/* Whether the program is one of ours, of this or of an earlier load. */
+static bool is_ours(__u32 id)
+{
+	struct bpf_prog_info info = { 0 };
+	__u32 len = sizeof(info);
+	int fd = bpf_prog_get_fd_by_id(id), err;
+	bool ours = false;
+
+	if (fd < 0)
+		return false;
+	err = bpf_obj_get_info_by_fd(fd, &info, &len);
+	close(fd);
+	for (int i = 0; i < DP_PROG_COUNT && !err; i++)
+		ours |= !strcmp(info.name, dp_prog_names[i]);
+	return ours;
+}
+
+static bool nothing_there(int err)
+{
+	return err == -ENOENT || err == -EINVAL || err == -ENODEV;
+}
+
+static int detach_hook(unsigned ifindex, enum dp_hook hook, bool *ret_found, struct tg_error *e)
 {
 	DECLARE_LIBBPF_OPTS(bpf_tc_hook, tc, .ifindex = (int)ifindex, .attach_point = attach_point(hook));
+	DECLARE_LIBBPF_OPTS(bpf_tc_opts, there, .handle = FILTER_HANDLE, .priority = FILTER_PRIORITY);
 	DECLARE_LIBBPF_OPTS(bpf_tc_opts, opts, .handle = FILTER_HANDLE, .priority = FILTER_PRIORITY);
-	int ret = bpf_tc_detach(&tc, &opts);
+	int ret = bpf_tc_query(&tc, &there);
 
-	if (ret && ret != -ENOENT && ret != -EINVAL && ret != -ENODEV)
+	if (nothing_there(ret) || (!ret && !is_ours(there.prog_id)))
+		return 0;
+	if (!ret)
+		ret = bpf_tc_detach(&tc, &opts);
+	if (ret && !nothing_there(ret))
 		return tg_error(e, ret, "cannot detach from the %s of device %u: %s", hook_name(hook), ifindex,
 				strerror(-ret));
+	*ret_found = true;
 	return 0;
 }
 
@@ -161,18 +189,20 @@ int dataplane_detach(struct net *net, unsigned ifindex, struct tg_error *e)
 {
 	DECLARE_LIBBPF_OPTS(bpf_tc_hook, both, .ifindex = (int)ifindex,
 			    .attach_point = BPF_TC_INGRESS | BPF_TC_EGRESS);
-	bool used;
+	bool used, found = false;
 	int ret;
 
-	ret = detach_hook(ifindex, DP_HOOK_INGRESS, e);
+	dataplane_quiet();
+	ret = detach_hook(ifindex, DP_HOOK_INGRESS, &found, e);
 	if (!ret)
-		ret = detach_hook(ifindex, DP_HOOK_EGRESS, e);
-	if (!ret)
-		ret = net_filters_present(net, ifindex, &used, e);
+		ret = detach_hook(ifindex, DP_HOOK_EGRESS, &found, e);
+	if (ret || !found)
+		return ret;
+	ret = net_filters_present(net, ifindex, &used, e);
 	if (ret || used)
 		return ret;
 	ret = bpf_tc_hook_destroy(&both);
-	if (ret && ret != -ENOENT && ret != -EINVAL && ret != -ENODEV)
+	if (ret && !nothing_there(ret))
 		return tg_error(e, ret, "cannot remove clsact from device %u: %s", ifindex, strerror(-ret));
 	return 0;
 }

@@ -36,6 +36,8 @@ extern const char *const dp_prog_names[DP_PROG_COUNT];
 
 /* ---- pins and programs (load.c) ---- */
 
+/* libbpf says nothing on stderr from here on: errors are told by return values. Those below call it. */
+void dataplane_quiet(void);
 /* Opens what is pinned. -ENOENT when any pin is missing. */
 int dataplane_open(const char *pin_dir, const char *tunnel, struct dataplane **ret_dp, struct tg_error *e);
 /* Opens what is pinned if it is whole and of this build; else loads and pins afresh. *ret_fresh tells which. Mounts

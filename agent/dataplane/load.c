@@ -50,6 +50,11 @@ static int keep_warning(enum libbpf_print_level level, const char *format, va_li
 	return 0;
 }
 
+void dataplane_quiet(void)
+{
+	libbpf_set_print(keep_warning);
+}
+
 static int pin_path(char path[PIN_PATH_MAX], const char *pin_dir, const char *tunnel, const char *name,
 		    struct tg_error *e)
 {
@@ -104,7 +109,7 @@ int dataplane_open(const char *pin_dir, const char *tunnel, struct dataplane **r
 	struct dataplane *dp = dataplane_new(tunnel);
 	int ret = 0;
 
-	libbpf_set_print(keep_warning);
+	dataplane_quiet();
 	if (!dp)
 		return tg_error(e, -ENOMEM, "out of memory");
 	for (int i = 0; i < DP_MAP_COUNT && !ret; i++)
@@ -223,7 +228,7 @@ static int load_skeleton(struct guardian_bpf **ret_skel, struct tg_error *e)
 	struct guardian_bpf *skel;
 
 	last_warning[0] = 0;
-	libbpf_set_print(keep_warning);
+	dataplane_quiet();
 	skel = guardian_bpf__open_and_load();
 	if (!skel)
 		return tg_error(e, -errno, "cannot load the BPF programs: %s: %s", strerror(errno), last_warning);

@@ -57,17 +57,29 @@ static uint64_t now_ns(void)
 
 int queue_ticking(const struct dataplane *dp, unsigned id, bool *ret_ticking, struct tg_error *e)
 {
-	enum { GRACE_PERIODS = 4, GRACE_NS = 20000000 };
+	/* A busy machine may hold the clock back for longer than FRESH: then only waiting tells late from lost. */
+	enum { GRACE_PERIODS = 4, FRESH_NS = 20000000, LOST_NS = 500000000 };
+	const struct timespec pause = { .tv_nsec = 5000000 };
 	struct tg_session_state state;
+	uint64_t now, fresh, seen;
 	struct tg_queue queue;
 	int ret;
 
 	ret = dataplane_queue_get(dp, id, &queue, e);
 	if (!ret)
 		ret = dataplane_session_get(dp, id, &state, e);
+	if (ret)
+		return ret;
+	now = now_ns();
+	seen = state.last_tick_ns;
+	fresh = GRACE_PERIODS * queue.period_ns + FRESH_NS;
+	while (!ret && state.ticks && state.last_tick_ns == seen && now - seen >= fresh && now - seen < LOST_NS + fresh) {
+		nanosleep(&pause, NULL);
+		ret = dataplane_session_get(dp, id, &state, e);
+		now = now_ns();
+	}
 	if (!ret)
-		*ret_ticking = state.ticks &&
-			       now_ns() - state.last_tick_ns < GRACE_PERIODS * queue.period_ns + GRACE_NS;
+		*ret_ticking = state.ticks && now - state.last_tick_ns < fresh;
 	return ret;
 }
 
@@ -208,6 +220,8 @@ int queue_drain(const struct dataplane *dp, struct net *net, unsigned id, struct
 	queue_names(dp->tunnel, id, head, tail);
 	if (!ret)
 		ret = net_link_remove(net, head, e);
+	if (ret == -EPERM && !queue.head_ifindex)
+		return 0;	/* somebody else's device of that name */
 	if (!ret)
 		ret = dataplane_queue_set(dp, id, &none, e);
 	if (!ret && queue.tail_ifindex)

@@ -5,6 +5,7 @@
  * blackholes, devices, programs, tables, addresses, and the routing rules last.
  */
 #include <errno.h>
+#include <net/if.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -136,10 +137,16 @@ static int drain_unused(struct net *net, const struct dataplane *dp, const bool 
 	int ret = 0;
 
 	for (unsigned id = 0; id < TG_MAX_QUEUES && !ret; id++) {
+		char head[IFNAMSIZ], tail[IFNAMSIZ];
 		struct tg_queue queue;
+		struct net_link link;
 
+		if (taken[id])
+			continue;
+		queue_names(dp->tunnel, id, head, tail);
 		ret = dataplane_queue_get(dp, id, &queue, e);
-		if (!ret && !taken[id] && queue.head_ifindex)
+		/* without an entry: a run was killed after it had made the devices */
+		if (!ret && (queue.head_ifindex || !net_link_get(net, head, &link, NULL)))
 			ret = queue_drain(dp, net, id, e);
 	}
 	return ret;
@@ -332,6 +339,62 @@ static int remove_tunnel(struct instance *in, const char *name, struct tg_error 
 	return ret;
 }
 
+/* Filters of ours on devices that the policy does not name (any more), whether pins still tell of them or not. */
+static int detach_strays(struct net *net, const struct tg_policy *policy, struct tg_error *e)
+{
+	struct if_nameindex *all = if_nameindex();
+	int ret = 0;
+
+	if (!all)
+		return tg_error(e, -errno, "cannot list links: %s", strerror(errno));
+	for (struct if_nameindex *i = all; i->if_index && !ret; i++) {
+		bool wanted = false;
+		struct net_link link;
+
+		for (size_t n = 0; policy && n < policy->tunnel_count; n++)
+			wanted |= !strcmp(tunnel_device(&policy->tunnels[n]), i->if_name);
+		/* what is ours altogether keeps its filters for as long as it exists */
+		if (!wanted && !net_link_get(net, i->if_name, &link, NULL) &&
+		    strncmp(link.alias, TG_LINK_ALIAS, sizeof(TG_LINK_ALIAS) - 1))
+			ret = detach_all(net, i->if_index, e);
+	}
+	if_freenameindex(all);
+	return ret;
+}
+
+/* Whether the policy wants the link whose alias is "tensorguard:NAME" (a device) or "tensorguard:NAME use". */
+static bool link_wanted(const struct tg_policy *policy, const char *alias)
+{
+	const char *name = alias + sizeof(TG_LINK_ALIAS) - 1;
+	size_t len = strcspn(name, " ");
+
+	for (size_t i = 0; i < policy->tunnel_count; i++)
+		if (strlen(policy->tunnels[i].name) == len && !memcmp(policy->tunnels[i].name, name, len))
+			return name[len] || !policy->tunnels[i].external[0];
+	return false;
+}
+
+/* Links of tunnels that have no pins, and devices of tunnels that are external now. */
+static int remove_stray_links(struct instance *in, struct tg_error *e)
+{
+	char **names;
+	size_t count;
+	int ret = net_link_list(in->net, TG_LINK_ALIAS, &names, &count, e);
+
+	if (ret)
+		return ret;
+	for (size_t i = 0; i < count; i++) {
+		struct net_link link;
+
+		if (!ret && !net_link_get(in->net, names[i], &link, NULL) && link.alias[0] &&
+		    !link_wanted(in->policy, link.alias))
+			ret = net_link_remove(in->net, names[i], e);
+		free(names[i]);
+	}
+	free(names);
+	return ret;
+}
+
 /* Tunnels that the policy does not name any more. */
 static int remove_others(struct instance *in, struct tg_error *e)
 {
@@ -347,7 +410,9 @@ static int remove_others(struct instance *in, struct tg_error *e)
 		free(names[i]);
 	}
 	free(names);
-	return ret;
+	if (!ret)
+		ret = remove_stray_links(in, e);
+	return ret ? ret : detach_strays(in->net, in->policy, e);
 }
 
 /* While two policies overlap, packets must fit the cells of both. */
@@ -437,5 +502,5 @@ int instance_bring_down(struct instance *in, struct tg_error *e)
 	/* what a run that was killed early had made before its first pin */
 	if (!ret)
 		ret = remove_links(in->net, TG_LINK_ALIAS, e);
-	return ret;
+	return ret ? ret : detach_strays(in->net, NULL, e);
 }

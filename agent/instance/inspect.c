@@ -186,6 +186,10 @@ static void inspect_tunnel(struct instance *in, struct report *r, size_t n)
 		t->ifindex = link.ifindex;
 		if (!link.up)
 			problem(r, "tunnel %s: device %s is down", tunnel->name, t->device);
+		/* WireGuard rounds no size up beyond the MTU: another MTU is another size on the wire. */
+		if (!tunnel->external[0] && link.mtu != tunnel->mtu)
+			problem(r, "tunnel %s: device %s has an MTU of %u, the policy %u", tunnel->name, t->device,
+				link.mtu, (unsigned)tunnel->mtu);
 		inspect_wireguard(in, r, tunnel, t);
 	}
 	inspect_dataplane(in, r, tunnel, t);

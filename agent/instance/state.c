@@ -122,45 +122,54 @@ static int write_all(int fd, const char *text, size_t size)
 	return 0;
 }
 
-static int replace_file(const char *path, const char *text, size_t size, struct tg_error *e)
+static int write_file(const char *path, const char *text, size_t size, struct tg_error *e)
 {
-	char *temporary;
 	int fd, ret;
 
-	if (asprintf(&temporary, "%s.new", path) < 0)
-		return tg_error(e, -ENOMEM, "out of memory");
-	fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644);
+	fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644);
 	ret = fd < 0 ? -errno : write_all(fd, text, size);
 	if (fd >= 0 && close(fd) && !ret)
 		ret = -errno;
-	if (!ret && rename(temporary, path))
-		ret = -errno;
-	if (ret) {
-		unlink(temporary);
-		tg_error(e, ret, "%s: %s", path, strerror(-ret));
-	}
-	free(temporary);
-	return ret;
+	return ret ? tg_error(e, ret, "%s: %s", path, strerror(-ret)) : 0;
 }
 
-static int copy_into(const char *run_dir, const char *name, const char *source, struct tg_error *e)
+/* Copies `source` to NAME.new. "up" without files repairs with the copies themselves: nothing to do then. */
+static int copy_beside(const char *run_dir, const char *name, const char *source, struct tg_error *e)
 {
-	char *path = NULL, *text = NULL;
+	char *path = NULL, *beside = NULL, *text = NULL;
 	size_t size;
 	int ret;
 
 	ret = path_in(run_dir, name, &path, e);
-	if (ret)
-		return ret;
-	/* "up" without files repairs with the copies themselves */
-	if (!strcmp(path, source)) {
-		free(path);
-		return 0;
+	if (!ret && strcmp(path, source)) {
+		if (asprintf(&beside, "%s.new", path) < 0) {
+			beside = NULL;
+			ret = tg_error(e, -ENOMEM, "out of memory");
+		}
+		if (!ret)
+			ret = read_file(source, &text, &size, e);
+		if (!ret)
+			ret = write_file(beside, text, size, e);
 	}
-	ret = read_file(source, &text, &size, e);
-	if (!ret)
-		ret = replace_file(path, text, size, e);
 	free(text);
+	free(beside);
+	free(path);
+	return ret;
+}
+
+/* NAME.new takes the place of NAME, if there is one. */
+static int move_into(const char *run_dir, const char *name, struct tg_error *e)
+{
+	char *path = NULL, *beside = NULL;
+	int ret = path_in(run_dir, name, &path, e);
+
+	if (!ret && asprintf(&beside, "%s.new", path) < 0) {
+		beside = NULL;
+		ret = tg_error(e, -ENOMEM, "out of memory");
+	}
+	if (!ret && rename(beside, path) && errno != ENOENT)
+		ret = tg_error(e, -errno, "%s: %s", path, strerror(errno));
+	free(beside);
 	free(path);
 	return ret;
 }
@@ -178,11 +187,26 @@ static int remove_from(const char *run_dir, const char *name, struct tg_error *e
 	return ret;
 }
 
+/* What an earlier run left half written goes first; a full disk is noticed before the first file is replaced. */
 int state_save(const char *run_dir, const char *policy, const char *site, struct tg_error *e)
 {
-	int ret = site ? copy_into(run_dir, "site.conf", site, e) : remove_from(run_dir, "site.conf", e);
+	int ret = remove_from(run_dir, "site.conf.new", e);
 
-	return ret ? ret : copy_into(run_dir, "policy.conf", policy, e);
+	if (!ret)
+		ret = remove_from(run_dir, "policy.conf.new", e);
+	if (!ret && site)
+		ret = copy_beside(run_dir, "site.conf", site, e);
+	if (!ret)
+		ret = copy_beside(run_dir, "policy.conf", policy, e);
+	if (!ret)
+		ret = site ? move_into(run_dir, "site.conf", e) : remove_from(run_dir, "site.conf", e);
+	if (!ret)
+		ret = move_into(run_dir, "policy.conf", e);
+	if (ret) {
+		remove_from(run_dir, "site.conf.new", NULL);
+		remove_from(run_dir, "policy.conf.new", NULL);
+	}
+	return ret;
 }
 
 int state_remove(const char *run_dir, struct tg_error *e)

@@ -55,19 +55,33 @@ static int choose_files(const struct cli *cli, char **ret_policy, char **ret_sit
 	return 0;
 }
 
-/* All or nothing: a first start that fails is undone; a repair that fails leaves what holds (the blackholes, above all). */
-static int bring_up_or_undo(struct session *s, const struct tg_policy *old, struct tg_error *e)
+/* A first message and what went wrong when it was to be made good. */
+static int also_failed(struct tg_error *e, int err, const char *what, const struct tg_error *second)
 {
-	struct tg_error undo = { "" };
+	struct tg_error first = *e;
+
+	return tg_error(e, err, "%s; %s failed too: %s", first.message, what, second->message);
+}
+
+/* Network and files together: the instance is up when both are. */
+static int bring_up(struct session *s, const struct tg_policy *old, const char *policy_file, const char *site_file,
+		    struct tg_error *e)
+{
 	int ret = instance_bring_up(&s->in, old, e);
 
-	if (!ret || old)
-		return ret;
-	if (instance_bring_down(&s->in, &undo))
-		fprintf(stderr, "tg-load: undoing it failed too: %s\n", undo.message);
-	else
-		s->removed = true;
-	return ret;
+	return ret ? ret : state_save(s->in.run_dir, policy_file, site_file, e);
+}
+
+/* All or nothing: a first start that fails is undone; a repair that fails leaves what holds (the blackholes, above all). */
+static int undo_up(struct session *s, int err, struct tg_error *e)
+{
+	struct tg_error undo = { "" };
+	int ret = state_remove(s->in.run_dir, &undo);
+
+	if (!ret)
+		ret = instance_bring_down(&s->in, &undo);
+	s->removed = !ret;
+	return ret ? also_failed(e, err, "undoing it", &undo) : err;
 }
 
 static int up_locked(struct session *s, struct cli *cli, const char *policy_file, const char *site_file,
@@ -75,22 +89,26 @@ static int up_locked(struct session *s, struct cli *cli, const char *policy_file
 {
 	struct tg_policy *running = NULL, *policy = NULL;
 	bool same = false;
-	int ret;
+	int ret = 0;
 
-	ret = tg_policy_load(policy_file, site_file, &policy, e);
+	if (!state_load(cli->run_dir, &running, NULL))
+		ret = state_same(cli->run_dir, policy_file, site_file, &same, e);
 	if (!ret)
-		ret = state_load(cli->run_dir, &running, NULL) ? 0 : state_same(cli->run_dir, policy_file, site_file, &same, e);
+		ret = tg_policy_load(policy_file, site_file, &policy, e);
 	if (!ret && running && !same)
 		ret = tg_error(e, -EBUSY, "another policy ('%s', version %llu) is up already; swap it with tg-load reload",
 			       running->name, (unsigned long long)running->version);
-	if (!ret) {
-		s->in.policy = policy;
-		ret = bring_up_or_undo(s, running ? policy : NULL, e);
+	if (ret) {
+		s->removed = !running;
+		goto out;
 	}
-	if (!ret)
-		ret = state_save(cli->run_dir, policy_file, site_file, e);
+	s->in.policy = policy;
+	ret = bring_up(s, running ? policy : NULL, policy_file, site_file, e);
+	if (ret && !running)
+		ret = undo_up(s, ret, e);
 	if (!ret)
 		ret = print_done(cli, "up", policy, e);
+out:
 	tg_policy_free(running);
 	tg_policy_free(policy);
 	return ret;
@@ -138,28 +156,32 @@ int cmd_down(struct cli *cli, struct tg_error *e)
 	return ret;
 }
 
+/* A policy that cannot be brought up must not leave half of itself behind. */
+static int undo_reload(struct session *s, const struct tg_policy *running, int err, struct tg_error *e)
+{
+	const struct tg_policy *failed = s->in.policy;
+	struct tg_error back = { "" };
+
+	s->in.policy = running;
+	return instance_bring_up(&s->in, failed, &back) ? also_failed(e, err, "going back", &back) : err;
+}
+
 static int reload_locked(struct session *s, struct cli *cli, struct tg_error *e)
 {
 	struct tg_policy *running = NULL, *policy = NULL;
 	int ret;
 
-	ret = tg_policy_load(cli->policy, cli->site, &policy, e);
+	ret = state_load(cli->run_dir, &running, e);
 	if (!ret)
-		ret = state_load(cli->run_dir, &running, e);
+		ret = tg_policy_load(cli->policy, cli->site, &policy, e);
+	else
+		s->removed = ret == -ENOENT;
 	if (!ret) {
 		s->in.policy = policy;
-		ret = instance_bring_up(&s->in, running, e);
-		/* A policy that cannot be brought up must not leave half of itself behind. */
-		if (ret) {
-			struct tg_error back = { "" };
-
-			s->in.policy = running;
-			if (instance_bring_up(&s->in, policy, &back))
-				fprintf(stderr, "tg-load: going back failed too: %s\n", back.message);
-		}
+		ret = bring_up(s, running, cli->policy, cli->site, e);
+		if (ret)
+			ret = undo_reload(s, running, ret, e);
 	}
-	if (!ret)
-		ret = state_save(cli->run_dir, cli->policy, cli->site, e);
 	if (!ret)
 		ret = print_done(cli, "up", policy, e);
 	tg_policy_free(running);

@@ -12,7 +12,7 @@ export ROOT=$PWD TOOLS=$PWD/${BUILD:-build}/tools BUILD=${BUILD:-build}
 # shellcheck source=scripts/lib/measure.sh
 . scripts/lib/measure.sh
 
-BEDS=() BED='' CHILDREN=()
+BEDS=() BED='' PROBE=probe CHILDREN=()
 TUNNEL_PEER=10.84.0.1 PLANT=10.90.0.10 PLANT6=fd54:4790::10 ROBOT=10.84.0.2 ROBOT6=fd54:4700::2
 
 cleanup()
@@ -92,6 +92,16 @@ run_on()
 	status=$?
 }
 
+# swap_both: the policy in $WORK/policy, at both ends, by reload
+swap_both()
+{
+	gateway_policy "$WORK/policy" > "$WORK/policy.gateway"
+	run_on gateway "$BIN/tg-load" reload --policy "$WORK/policy.gateway" --site "$NODE_STATE/gateway.site"
+	check swap-gateway "$(seen)" [ $status -eq 0 ]
+	run_on robot "$BIN/tg-load" reload --policy "$WORK/policy" --site "$NODE_STATE/robot.site"
+	check swap-robot "$(seen)" [ $status -eq 0 ]
+}
+
 # wireguard-go of Debian 12 has a small receive buffer: on a busy machine it must not wait for its turn.
 hurry()
 {
@@ -144,21 +154,22 @@ sizes_are()
 	is "$1-clear" "$(wire '[.clear_packets, .fragments, .oversize, .undirected, .malformed]')" "[0,0,0,0,0]"
 }
 
-# probe FROM TO ADDRESS [OPTION...]: numbered datagrams; the result in $WORK/probe.json. Fails if any is lost.
+# probe FROM TO ADDRESS [OPTION...]: numbered datagrams; fails if any is lost. The result is in $WORK/$PROBE.json, for
+# those that run at the same time a name of their own.
 probe()
 {
 	local from=$1 to=$2 address=$3
 	shift 3
 	timeout 120 "$TOOLS/tg-probe" --client-netns "$(netns_of "$from")" --server-netns "$(netns_of "$to")" \
-		--address "$address" --port 7000 "$@" > "$WORK/probe.json" 2> "$WORK/probe.err"
+		--address "$address" --port 7000 "$@" > "$WORK/$PROBE.json" 2> "$WORK/$PROBE.err"
 }
-probed() { jq -c . "$WORK/probe.json"; tail -n 1 "$WORK/probe.err"; }
+probed() { jq -c . "$WORK/$PROBE.json"; tail -n 1 "$WORK/$PROBE.err"; }
 # arrived NAME: every datagram of the last probe did, once and unchanged
 arrived()
 {
 	check "$1" "$(probed | tr '\n' ' ')" is_true \
 		'.lost + .duplicated + .corrupt + .refused == 0 and .received > 0' \
-		"$WORK/probe.json"
+		"$WORK/$PROBE.json"
 }
 
 # echoed NAME ADDRESS [OPTION...]: the robot's echo request is answered

@@ -63,7 +63,7 @@ measure()
 	: > /run/log
 	start "$1"
 	[ "$1" = agent ] || grep -q "ready" /run/log || die "no reference"
-	"$NFQUEUE" load /run/netns/far $FAR $([ "$2" = 1 ] && echo $HERE || echo $SOURCES) "$2" "$MILLISECONDS" \
+	"$NFQUEUE" load /run/netns/far $FAR "$([ "$2" = 1 ] && echo $HERE || echo $SOURCES)" "$2" "$MILLISECONDS" \
 		>> "/run/$1.$2" || die "the load failed"
 	kill $SERVER
 	wait $SERVER 2> /dev/null

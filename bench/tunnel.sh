@@ -19,9 +19,9 @@ OMIT=1		# TCP's slow start, not counted
 # throughput BED [OPTION...]: prints Mbit/s received
 throughput()
 {
-	bed "$1" robot iperf3 -c $PLANT -t "$SECONDS_EACH" -O $OMIT --json "${@:2}" > "$DIR/iperf" &&
-		jq -e '.end.sum_received.bits_per_second / 1e6' "$DIR/iperf" ||
-		die "iperf3: $(jq -r '.error // "no result"' "$DIR/iperf" 2> /dev/null)"
+	bed "$1" robot iperf3 -c $PLANT -t "$SECONDS_EACH" -O $OMIT --json "${@:2}" > "$DIR/iperf" ||
+		die "iperf3: $(jq -r '.error // "failed"' "$DIR/iperf" 2> /dev/null)"
+	jq -e '.end.sum_received.bits_per_second / 1e6' "$DIR/iperf" || die "iperf3 gave no result"
 }
 
 # rtt BED: prints the median of a hundred pings, microseconds

@@ -9,6 +9,7 @@ bench_begin()
 {
 	BENCH=$1
 	BUILD=${BUILD:-build}
+	# shellcheck disable=SC2034 # for the benchmarks
 	BIN=$BUILD/bin TOOLS=$BUILD/tools
 	[ "$(id -u)" -eq 0 ] || die "needs root"
 	DIR=$(mktemp -d) || exit 1

@@ -66,6 +66,23 @@ static __always_inline __u32 lowest_bit(__u64 v)
 	return n + !(v & 1);
 }
 
+#define NO_CLASS 0xffffffffu
+
+/*
+ * Multicast of link scope: routers and hosts talking to a link, which a tunnel
+ * has not. The kernel's own chatter (MLD reports, router solicitations) must
+ * not start a session; who wants such traffic writes a rule for it.
+ */
+static __always_inline int is_link_chatter(const struct packet *p)
+{
+	const __u8 *to = p->flow.daddr;
+
+	if (p->family == 4)
+		return to[12] == 224 && to[13] == 0 && to[14] == 0;
+	return to[0] == 0xff && (to[1] & 15) <= 2;
+}
+
+/* NO_CLASS for what is to be dropped. */
 static __always_inline __u32 walk_rules(const struct tg_config *conf, const struct packet *p, __u32 slot, __u32 mark)
 {
 	__u64 set = rules_around(p, p->flow.daddr, slot, TG_LPM_TO);
@@ -81,6 +98,8 @@ static __always_inline __u32 walk_rules(const struct tg_config *conf, const stru
 			return rule->class;
 		set &= set - 1;
 	}
+	if (is_link_chatter(p))
+		return NO_CLASS;
 	count_reason(TG_NOTE_DEFAULT);
 	return conf->default_class;
 }

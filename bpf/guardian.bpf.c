@@ -147,6 +147,7 @@ int tg_ingress(struct __sk_buff *skb)
 	struct tg_stats *st;
 	__u64 generation;
 	struct packet p;
+	__u32 class_id;
 
 	conf = current_config(&generation);
 	/* What is malformed here goes to the stack, which drops it: the tunnel authenticated its sender. */
@@ -157,8 +158,8 @@ int tg_ingress(struct __sk_buff *skb)
 		return TC_ACT_SHOT;
 	}
 	reverse_flow(&p.flow);
-	st = class_stats(TG_IN, conf->class_count > 1 ? classify(conf, &p, generation, skb->mark) :
-							conf->default_class);
+	class_id = conf->class_count > 1 ? classify(conf, &p, generation, skb->mark) : conf->default_class;
+	st = class_stats(TG_IN, class_id == NO_CLASS ? conf->default_class : class_id);
 	if (st) {
 		st->real_packets++;
 		st->real_bytes += p.ip_len;

@@ -271,7 +271,8 @@ static int parse_line(struct parse *parse, const char *key, const char *value)
 {
 	if (!strcmp(key, "errno")) {
 		parse->has_result = true;
-		return parse_number(value, 4095, &parse->result);
+		/* wireguard-go gives its own errors, a port in use among them, with a minus sign */
+		return parse_number(value + (*value == '-'), 4095, &parse->result);
 	}
 	if (parse->has_result)
 		return -EBADMSG;

@@ -184,6 +184,8 @@ static int run_probes(struct result *results)
 	for (int i = 0; i < PROBE_COUNT; i++) {
 		e.message[0] = 0;
 		results[i].ok = !probes[i].run(&c, &e);
+		if (results[i].ok)
+			e.message[0] = 0;	/* left by an attempt on the way */
 		snprintf(results[i].message, sizeof(results[i].message), "%.255s", e.message);
 	}
 	net_close(c.net);

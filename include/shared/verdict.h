@@ -34,6 +34,7 @@ enum tg_reason {
 	TG_DROP_VLAN,		/* a VLAN tag on an L3 tunnel */
 	TG_DROP_OVERFLOW,	/* queue beyond the delay budget (overflow = drop) or beyond the hard limit */
 	TG_DROP_GSO,		/* a super-packet behind the segmenter: someone turned offloads on again */
+	TG_DROP_LINK_CHATTER,	/* multicast of link scope that no rule asks for: a tunnel has no link */
 	TG_DROP_NO_CLASS,	/* the class or its queue is not configured: fail closed */
 	TG_DROP_HELPER,		/* a kernel helper failed (no memory, mostly) */
 	TG_DROP_STRAY,		/* a packet on an internal pair that we did not put there */

@@ -23,6 +23,7 @@ static const char pad_policy[] =
 	" { tunnel = \"tg0\"; class = \"small\"; to = ( \"10.1.0.0/16\", \"fd00:1::/32\" ); proto = \"udp\"; },\n"
 	" { tunnel = \"tg0\"; class = \"power\"; to = ( \"10.2.0.0/16\" ); from = ( \"10.9.0.0/16\" ); },\n"
 	" { tunnel = \"tg0\"; class = \"any\"; to = ( \"10.3.0.0/16\" ); mark = \"0x10/0xff\"; },\n"
+	" { tunnel = \"tg0\"; class = \"steps\"; to = ( \"224.0.0.9/32\" ); },\n"
 	" { tunnel = \"tg0\"; class = \"steps\"; to = ( \"10.4.0.0/16\" ); proto = \"tcp\"; source_ports = ( 5000 ); }\n"
 	");\n";
 
@@ -88,6 +89,13 @@ static const struct guard_case guard_cases[] = {
 	{ "hop-by-hop header", { V6("fd00:1::9"), .proto = IPPROTO_UDP, .ext_hopopts = 1 }, 0, TC_ACT_OK, 256,
 	  TG_PASS_PADDED },
 	{ "too many extension headers", { V6("fd00:1::9"), .proto = IPPROTO_UDP, .ext_hopopts = 7 }, 0, TC_ACT_OK, 1420,
+	  TG_PASS_PADDED },
+	{ "MLD report", { V6("ff02::16"), .proto = IPPROTO_ICMPV6, .icmp_type = 143, .ext_hopopts = 1 }, 0, TC_ACT_SHOT,
+	  0, TG_DROP_LINK_CHATTER },
+	{ "IGMP report", { V4("224.0.0.22"), .proto = IPPROTO_IGMP, .payload = 8 }, 0, TC_ACT_SHOT, 0,
+	  TG_DROP_LINK_CHATTER },
+	{ "multicast of wider scope", { V6("ff05::1"), .proto = IPPROTO_UDP }, 0, TC_ACT_OK, 1420, TG_PASS_PADDED },
+	{ "link multicast that a rule asks for", { V4("224.0.0.9"), .proto = IPPROTO_UDP }, 0, TC_ACT_OK, 128,
 	  TG_PASS_PADDED },
 	{ "header length below 20", { V4("10.1.9.9"), .proto = IPPROTO_UDP, .ihl = 4 }, 0, TC_ACT_SHOT, 0,
 	  TG_DROP_TRUNCATED },

@@ -116,7 +116,7 @@ static __always_inline int decided_class(const struct tg_config *conf, const str
 		return 1;
 	}
 	/* The flow map forgets its oldest entries; the connection mark remembers. */
-	if (in_mark && in_mark <= conf->class_count) {
+	if (in_mark && (mark & TG_MARK_TAG_MASK) == conf->mark_tag && in_mark <= conf->class_count) {
 		*ret_class = in_mark - 1;
 		return 1;
 	}

@@ -23,6 +23,7 @@
 #include "guard/queue.h"
 #include "guard/sockdiag.h"
 #include "shared/mark.h"
+#include "tensorguard/compile.h"
 
 enum {
 	BATCHES = 16, /* per wake-up: signals and links must get their turn under load */
@@ -156,7 +157,10 @@ static void settle(struct guard *g, const struct queue_packet *p, bool decided,
 {
 	struct held packet = { .id = p->id, .tunnel = (uint8_t)decision->tunnel, .has_mark = decided };
 
-	packet.mark = (p->mark & ~TG_MARK_CLASS_MASK) | (decided ? TG_MARK_OF_CLASS(decision->class) : 0);
+	packet.mark = p->mark & ~TG_MARK_FLOW_MASK;
+	if (decided)
+		packet.mark |= TG_MARK_OF_CLASS(decision->class) |
+			       tg_mark_tag(&g->active.policy->tunnels[decision->tunnel]);
 	if (!g->active.policy->classifier.hold || links_is_up(g->active.links, decision->tunnel)) {
 		release(g, &packet);
 	} else if (hold_add(&g->hold, &packet)) {

@@ -201,8 +201,8 @@ static size_t put_exempt(FILE *out, const struct tg_policy *policy)
 			tunnel->external[0] ? tunnel->external : tunnel->name);
 	}
 	fprintf(out, IPTABLES_CHAIN " -m connmark ! --mark 0x0/0x%x -j CONNMARK --restore-mark --nfmask 0x%x"
-		     " --ctmask 0x%x\n", TG_MARK_CLASS_MASK, TG_MARK_CLASS_MASK, TG_MARK_CLASS_MASK);
-	fprintf(out, IPTABLES_CHAIN " -m mark ! --mark 0x0/0x%x -j RETURN\n", TG_MARK_CLASS_MASK);
+		     " --ctmask 0x%x\n", TG_MARK_FLOW_MASK, TG_MARK_FLOW_MASK, TG_MARK_FLOW_MASK);
+	fprintf(out, IPTABLES_CHAIN " -m mark ! --mark 0x0/0x%x -j RETURN\n", TG_MARK_FLOW_MASK);
 	return count;
 }
 
@@ -237,7 +237,7 @@ static int put_save_chain(FILE *out, const struct tg_policy *policy, int family,
 	fprintf(out,
 		IPTABLES_SAVE_CHAIN " -m mark ! --mark 0x0/0x%x -j CONNMARK --save-mark --nfmask 0x%x"
 				    " --ctmask 0x%x\n",
-		TG_MARK_CLASS_MASK, TG_MARK_CLASS_MASK, TG_MARK_CLASS_MASK);
+		TG_MARK_FLOW_MASK, TG_MARK_FLOW_MASK, TG_MARK_FLOW_MASK);
 	*ret_count = 1;
 	return 0;
 }

@@ -51,7 +51,7 @@ struct tg_config {
 	__u32 class_count;	/* 1..TG_MAX_CLASSES */
 	__u32 default_class;	/* class of what no rule matches */
 	__u32 dummy_class;	/* class under which the peer's dummies are counted */
-	__u32 reserved;
+	__u32 mark_tag;		/* under TG_MARK_TAG_MASK: marks with another tag mean other classes */
 };
 
 #define TG_NO_QUEUE 0xffffffffu

@@ -52,6 +52,13 @@ unsigned tg_wire_size(unsigned cell, unsigned mtu, int outer_family);
 int tg_policy_compile(const struct tg_policy *policy, size_t tunnel, struct tg_compiled **ret_compiled,
 		      struct tg_error *e);
 
+/*
+ * The mark tag of a tunnel (shared/mark.h): a digest of its name and of the
+ * names of its classes in their order, so that class numbers in old marks are
+ * not taken for those of another list (one in eight lists collides).
+ */
+uint32_t tg_mark_tag(const struct tg_tunnel *tunnel);
+
 void tg_compiled_free(struct tg_compiled *compiled);
 
 #endif

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "shared/mark.h"
 #include "shared/pad.h"
 #include "tensorguard/compile.h"
 
@@ -25,6 +26,25 @@ unsigned tg_wire_size(unsigned cell, unsigned mtu, int outer_family)
 	if (plain > mtu)
 		plain = mtu;
 	return plain + OVERHEAD + (outer_family == AF_INET6 ? IPV6_HEADER : IPV4_HEADER);
+}
+
+/* FNV-1a over the names and the NUL behind each */
+static uint32_t digest_name(uint32_t digest, const char *name)
+{
+	do
+		digest = (digest ^ (unsigned char)*name) * 16777619u;
+	while (*name++);
+	return digest;
+}
+
+uint32_t tg_mark_tag(const struct tg_tunnel *tunnel)
+{
+	uint32_t digest = digest_name(2166136261u, tunnel->name);
+
+	for (size_t i = 0; i < tunnel->class_count; i++)
+		digest = digest_name(digest, tunnel->classes[i].name);
+	/* FNV's upper bits are the better mixed ones */
+	return digest >> 29 << TG_MARK_TAG_SHIFT;
 }
 
 /* ---- classes and queues ---- */
@@ -66,6 +86,7 @@ static void compile_classes(struct compiler *c)
 
 	out->config.class_count = (uint32_t)t->class_count;
 	out->config.default_class = t->default_class;
+	out->config.mark_tag = tg_mark_tag(t);
 	out->config.dummy_class = t->default_class;
 	for (size_t i = 0; i < t->class_count; i++) {
 		compile_class(&t->classes[i], &out->classes[i]);

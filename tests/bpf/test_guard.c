@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <bpf/bpf.h>
+
 #include "fixture.h"
 #include "harness.h"
 #include "shared/mark.h"
@@ -314,6 +316,50 @@ TEST(bpf_guard, released_cells_pass_and_their_device_cannot_be_forged)
 	o = fixture_run(DP_EGRESS, &run);
 	CU_ASSERT_EQUAL(o.reasons[TG_PASS_RELEASED], 0);
 	CU_ASSERT_EQUAL(o.len, 256 + TG_L2_LEN);
+}
+
+static const char flow_policy[] =
+	"version = 1; name = \"t\"; policy_version = 1L; role = \"edge\"; profile = \"lab\"; fail = \"closed\";\n"
+	"tunnels = ( { name = \"tg0\"; external = \"wgx\"; mtu = 1420; default = \"rest\"; classes = (\n"
+	" { name = \"rest\"; defence = \"pad\"; pad = \"cell\"; cell = 1420; },\n"
+	" { name = \"video\"; defence = \"pad\"; pad = \"cell\"; cell = 512; } ); } );\n"
+	"rules = ( { tunnel = \"tg0\"; class = \"video\"; to = ( \"10.1.0.0/16\" ); proto = \"tcp\"; ports = ( 443 );"
+	" sni = \"a.example\"; } );\n";
+
+/* What the classifier decided counts by flow, else by mark; a mark of another class list counts for nothing. */
+TEST(bpf_guard, decisions_of_the_classifier)
+{
+	const struct packet_spec packet = { V4("10.1.0.1"), .proto = IPPROTO_TCP, .sport = 5, .dport = 443 };
+	struct tg_flow_key key = { .saddr = { [10] = 0xff, 0xff, 10, 84, 0, 2 },
+				   .daddr = { [10] = 0xff, 0xff, 10, 1, 0, 1 }, .sport = 0x0500, .dport = 0xbb01,
+				   .proto = IPPROTO_TCP };
+	struct tg_flow flow = { .class = 1 };
+	const struct dataplane *dp = fixture();
+	struct run run = { .packet = &packet };
+	struct tg_policy *policy = NULL;
+	uint64_t generation;
+	uint32_t tag;
+
+	CU_ASSERT_EQUAL_FATAL(tg_policy_parse(flow_policy, strlen(flow_policy), "t", &policy, NULL), 0);
+	tag = tg_mark_tag(&policy->tunnels[0]);
+	tg_policy_free(policy);
+	fixture_policy(flow_policy);
+	CU_ASSERT_EQUAL(dataplane_generation(dp, &generation, NULL), 0);
+	CU_ASSERT_EQUAL(fixture_run(DP_EGRESS, &run).len, 1420 + TG_L2_LEN);
+	run.mark = TG_MARK_OF_CLASS(1) | tag;
+	CU_ASSERT_EQUAL(fixture_run(DP_EGRESS, &run).len, 512 + TG_L2_LEN);
+	run.mark = TG_MARK_OF_CLASS(1) | (tag ^ 1u << TG_MARK_TAG_SHIFT);
+	CU_ASSERT_EQUAL(fixture_run(DP_EGRESS, &run).len, 1420 + TG_L2_LEN);
+	run.mark = TG_MARK_OF_CLASS(2) | tag;	/* no such class */
+	CU_ASSERT_EQUAL(fixture_run(DP_EGRESS, &run).len, 1420 + TG_L2_LEN);
+	run.mark = 0;
+	flow.generation = (uint32_t)generation - 1;
+	CU_ASSERT_EQUAL(bpf_map_update_elem(dp->maps[DP_FLOWS], &key, &flow, BPF_ANY), 0);
+	CU_ASSERT_EQUAL(fixture_run(DP_EGRESS, &run).len, 1420 + TG_L2_LEN);
+	flow.generation = (uint32_t)generation;
+	CU_ASSERT_EQUAL(bpf_map_update_elem(dp->maps[DP_FLOWS], &key, &flow, BPF_ANY), 0);
+	CU_ASSERT_EQUAL(fixture_run(DP_EGRESS, &run).len, 512 + TG_L2_LEN);
+	CU_ASSERT_EQUAL(bpf_map_delete_elem(dp->maps[DP_FLOWS], &key), 0);
 }
 
 /* Every length of a packet, hostile or not: never more on the wire than a stated size, and never a crash. */

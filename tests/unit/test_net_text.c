@@ -165,11 +165,11 @@ static struct tg_policy *policy_with(struct tg_policy_rule *rules, size_t count)
 	" -m mark --mark 0x400000/0x400000 -j RETURN\n" \
 	"-A TENSORGUARD -i lo -j RETURN\n-A TENSORGUARD -o lo -j RETURN\n" \
 	"-A TENSORGUARD -i tg0 -j RETURN\n-A TENSORGUARD -i wg7 -j RETURN\n" \
-	"-A TENSORGUARD -m connmark ! --mark 0x0/0x3f0000 -j CONNMARK --restore-mark --nfmask 0x3f0000" \
-	" --ctmask 0x3f0000\n" \
-	"-A TENSORGUARD -m mark ! --mark 0x0/0x3f0000 -j RETURN\n"
+	"-A TENSORGUARD -m connmark ! --mark 0x0/0x3bf0000 -j CONNMARK --restore-mark --nfmask 0x3bf0000" \
+	" --ctmask 0x3bf0000\n" \
+	"-A TENSORGUARD -m mark ! --mark 0x0/0x3bf0000 -j RETURN\n"
 #define SAVE \
-	" -m mark ! --mark 0x0/0x3f0000 -j CONNMARK --save-mark --nfmask 0x3f0000 --ctmask 0x3f0000\nCOMMIT\n"
+	" -m mark ! --mark 0x0/0x3bf0000 -j CONNMARK --save-mark --nfmask 0x3bf0000 --ctmask 0x3bf0000\nCOMMIT\n"
 
 /* The text with the 16 digits of each digest cut out. */
 static char *without_digest(char *text)

@@ -304,7 +304,9 @@ TEST(net_wireguard, uapi_bad_replies)
 	} bad[] = {
 		{ "\n", "wireguard-go's reply has no result" },
 		{ "errno=1\n\n", "wireguard-go refused: Operation not permitted" },
-		{ "errno=-1\n\n", "wireguard-go's reply has a bad \"errno\"" },
+		{ "errno=-98\n\n", "wireguard-go refused: Address already in use" },
+		{ "errno=--1\n\n", "wireguard-go's reply has a bad \"errno\"" },
+		{ "errno=-\n\n", "wireguard-go's reply has a bad \"errno\"" },
 		{ "errno=0", "wireguard-go's reply is cut off or has an overlong line" },
 		{ "errno=0\nlisten_port=1\n\n", "wireguard-go's reply has a bad \"listen_port\"" },
 		{ "listen_port=65536\nerrno=0\n\n", "wireguard-go's reply has a bad \"listen_port\"" },

@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-3-Clause
-# Memory and disk: the guard process, the programs, the maps of a tunnel, one more queue. Root; works in
+# Memory and disk: the guard process, the programs, the maps of a tunnel. Root; works in
 # namespaces of its own.
 set -u
 cd "$(dirname "$0")/.." || exit 1
@@ -13,25 +13,21 @@ bench_begin footprint
 node_setup || die "cannot set up the namespaces"
 ROUNDS=${ROUNDS:-3}
 CELL=160
-FEW=1 MANY=31	# queues
 PINS=/sys/fs/bpf/tensorguard/tg0
 
-# policy QUEUES [CLASSIFIER]: an external tunnel with that many paced classes
+# policy CLASSIFIER: an external tunnel with a paced class, and a rule that the agent decides
 policy()
 {
-	local n
-	echo "version = 1; name = \"bench\"; policy_version = 1L; role = \"edge\"; profile = \"lab\"; fail = \"open\";"
-	echo "${2:-}"
-	echo 'tunnels = ( { name = "tg0"; external = "eth0"; default = "c0";
-		dummy = { source = "fd54:4700::2"; target = "fd54:4700::1"; }; classes = ('
-	for n in $(seq 0 $(($1 - 1))); do
-		[ "$n" -eq 0 ] || echo ','
-		printf '{ name = "c%s"; defence = "constant"; cell = %s; period = "1s"; session = "60s";
-			idle = "3s"; delay_budget = "2s"; overflow = "drop"; }' "$n" $CELL
-	done
-	echo '); } );'
-	echo 'rules = ( { tunnel = "tg0"; class = "c0"; to = ( "10.90.0.0/16" ); proto = "tcp"; sni = "example.com"; },'
-	echo '{ tunnel = "tg0"; class = "c0"; to = ( "10.90.0.0/16" ); } );'
+	cat <<-TEXT
+		version = 1; name = "bench"; policy_version = 1L; role = "edge"; profile = "lab"; fail = "open";
+		$1
+		tunnels = ( { name = "tg0"; external = "eth0"; default = "c0";
+			dummy = { source = "fd54:4700::2"; target = "fd54:4700::1"; }; classes = (
+			{ name = "c0"; defence = "constant"; cell = $CELL; period = "10ms"; session = "60s";
+				idle = "3s"; delay_budget = "100ms"; overflow = "drop"; } ); } );
+		rules = ( { tunnel = "tg0"; class = "c0"; to = ( "10.90.0.0/16" ); proto = "tcp"; sni = "example.com"; },
+			{ tunnel = "tg0"; class = "c0"; to = ( "10.90.0.0/16" ); } );
+	TEXT
 }
 
 # rss PID: MiB that the agent and its children have in memory; pages that they share count for each
@@ -81,26 +77,6 @@ session_bytes()
 	done | jq -s '[.[].bytes_value] | add'
 }
 
-# kernel_kb: what the kernel uses for itself and does not give back under pressure
-kernel_kb()
-{
-	awk '/^(SUnreclaim|Percpu|VmallocUsed):/ { n += $2 } END { print n }' /proc/meminfo
-}
-
-# queue_growth: kilobytes for one more queue, from the difference of few and many
-queue_growth()
-{
-	local before
-	load up --policy "$DIR/few"
-	sleep 0.2
-	before=$(kernel_kb)
-	load reload --policy "$DIR/many"
-	sleep 0.2
-	awk -v before="$before" -v after="$(kernel_kb)" -v n=$((MANY - FEW)) \
-		'BEGIN { print (after - before) / n }' >> "$DIR/queue"
-	load down
-}
-
 report_binary()
 {
 	local name
@@ -111,19 +87,15 @@ report_binary()
 	done
 }
 
-policy $FEW > "$DIR/few"
-policy $MANY > "$DIR/many"
-policy $FEW 'classifier = { undecided = "bypass"; };' > "$DIR/classified"
+policy 'classifier = { undecided = "bypass"; };' > "$DIR/classified"
 for _ in $(seq "$ROUNDS"); do
 	load up --policy "$DIR/classified"
 	measure_rss
 	map_bytes | awk '{ print $1 / 1024 }' >> "$DIR/maps"
 	session_bytes >> "$DIR/session"
 	load down
-	queue_growth
 done
 report agent_rss MiB "$DIR/rss" 'value<=10'
 report_binary
 report maps_per_tunnel KiB "$DIR/maps"
 report maps_per_session bytes "$DIR/session"
-report memory_per_queue KiB "$DIR/queue"

@@ -252,8 +252,6 @@ static void link_news(void *ctx, size_t tunnel, bool up)
 	}
 	say(g, "tunnel %s is %s%s", t->name, up ? "up" : "down",
 	    before != g->hold.count ? ", packets released" : "");
-	if (g->conf.ops.link_changed)
-		g->conf.ops.link_changed(g->conf.ops.ctx, t, up);
 }
 
 static void links_ready(evutil_socket_t fd, short what, void *ctx)

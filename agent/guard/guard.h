@@ -15,8 +15,6 @@
 struct event_base;
 
 struct guard_ops {
-	/* A tunnel's device came up or went down; what is held back for it has been released already. */
-	void (*link_changed)(void *ctx, const struct tg_tunnel *tunnel, bool up);
 	/* One line of news for the operator, without a final newline. */
 	void (*log)(void *ctx, const char *line);
 	void *ctx;

@@ -335,7 +335,8 @@ int dataplane_list(const char *pin_dir, char ***ret_names, size_t *ret_count, st
 	int ret = 0;
 	DIR *dir = opendir(pin_dir);
 
-	if (!dir && errno != ENOENT)
+	/* a file of that name: nothing of ours is in it, and `down` has other things to take away */
+	if (!dir && errno != ENOENT && errno != ENOTDIR)
 		return tg_error(e, -errno, "%s: %s", pin_dir, strerror(errno));
 	while (dir && !ret && (entry = readdir(dir)))
 		if (entry->d_type == DT_DIR && entry->d_name[0] != '.')

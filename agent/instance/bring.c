@@ -439,6 +439,25 @@ static int apply_routing(struct instance *in, const unsigned *ifindexes, const u
 	return ret;
 }
 
+/* The rules of both policies. A tunnel that is not up yet takes no routes: it was not in use either. */
+static int apply_overlap(struct instance *in, const struct tg_policy *old, const unsigned *ifindexes,
+			 struct tg_error *e)
+{
+	unsigned running[TG_MAX_TUNNELS] = { 0 }, caps[TG_MAX_TUNNELS];
+
+	for (size_t i = 0; i < in->policy->tunnel_count; i++) {
+		struct net_link link;
+		int ret = net_link_get(in->net, tunnel_device(&in->policy->tunnels[i]), &link, e);
+
+		if (ret)
+			return ret;
+		if (link.up)
+			running[i] = ifindexes[i];
+	}
+	overlap_caps(old, in->policy, caps);
+	return apply_routing(in, running, caps, false, e);
+}
+
 static int apply_blackholes(struct instance *in, struct tg_error *e)
 {
 	const unsigned none[TG_MAX_TUNNELS] = { 0 };
@@ -455,7 +474,7 @@ static int apply_blackholes(struct instance *in, struct tg_error *e)
 int instance_bring_up(struct instance *in, const struct tg_policy *old, struct tg_error *e)
 {
 	const struct tg_policy *policy = in->policy;
-	unsigned ifindexes[TG_MAX_TUNNELS] = { 0 }, caps[TG_MAX_TUNNELS];
+	unsigned ifindexes[TG_MAX_TUNNELS] = { 0 };
 	enum wg_backend backends[TG_MAX_TUNNELS] = { WG_KERNEL };
 	int ret;
 
@@ -465,10 +484,8 @@ int instance_bring_up(struct instance *in, const struct tg_policy *old, struct t
 		if (ret)
 			tg_error_prefix(e, ret, "tunnel %s", policy->tunnels[i].name);
 	}
-	if (!ret && old && old != policy) {
-		overlap_caps(old, policy, caps);
-		ret = apply_routing(in, ifindexes, caps, false, e);
-	}
+	if (!ret && old && old != policy)
+		ret = apply_overlap(in, old, ifindexes, e);
 	for (size_t i = 0; i < policy->tunnel_count && !ret; i++)
 		ret = tunnel_up(in, i, old, ifindexes[i], backends[i], e);
 	if (!ret)

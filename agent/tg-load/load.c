@@ -169,6 +169,7 @@ static int undo_reload(struct session *s, const struct tg_policy *running, int e
 static int reload_locked(struct session *s, struct cli *cli, struct tg_error *e)
 {
 	struct tg_policy *running = NULL, *policy = NULL;
+	bool chains;
 	int ret;
 
 	ret = state_load(cli->run_dir, &running, e);
@@ -176,6 +177,9 @@ static int reload_locked(struct session *s, struct cli *cli, struct tg_error *e)
 		ret = tg_policy_load(cli->policy, cli->site, &policy, e);
 	else
 		s->removed = ret == -ENOENT;
+	/* changes nothing: without these programs there would be no way back either */
+	if (!ret)
+		ret = iptables_check(policy, &chains, e);
 	if (!ret) {
 		s->in.policy = policy;
 		ret = bring_up(s, running, cli->policy, cli->site, e);

@@ -32,7 +32,7 @@ $(BUILD)/tools/%: $(BUILD)/tests/tools/%.o $(TOOL_COMMON) $(LIB)
 	$(call quiet,LD)$(CC) $(ALL_LDFLAGS) -o $@ $^ -ljansson $(LIB_LIBS) -lm
 -include $(wildcard $(BUILD)/tests/tools/*.d $(BUILD)/tests/tools/common/*.d)
 
-.PHONY: check check-unit check-bpf check-net check-netns tools
+.PHONY: check check-unit check-bpf check-net check-netns check-netns-long tools
 tools: $(TOOLS) ## test and measuring tools (replayer, wire observer, ...)
 check: ## everything this machine can test (scripts/check)
 	scripts/check
@@ -44,3 +44,5 @@ check-net: $(BUILD)/tests/net-tests ## links, routes, rules, qdiscs, tunnels, ip
 	$<
 check-netns: all tools ## network namespace tests, root
 	tests/netns/run
+check-netns-long: all tools ## the same with long transfers and whole sessions, root
+	NETNS_TEST_TIMEOUT=1800 TG_LONG=1 tests/netns/run

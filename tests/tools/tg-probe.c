@@ -25,7 +25,7 @@
 #define PROGRAM "tg-probe"
 
 enum {
-	MIN_BYTES = 4,		/* the number */
+	MIN_BYTES = 4, /* the number */
 	MAX_BYTES = 8192,
 	MAX_COUNT = 10000000,
 	MAX_FLOWS = 20000,
@@ -42,8 +42,8 @@ struct probe {
 	uint64_t sent, refused, received, duplicated, reordered, corrupt;
 	sem_t listening;
 	atomic_int server_error;
-	atomic_llong stop_ns;	/* when the receiver gives up; 0 = while datagrams are being sent */
-	struct tg_error error;	/* the receiver's */
+	atomic_llong stop_ns;  /* when the receiver gives up; 0 = while datagrams are being sent */
+	struct tg_error error; /* the receiver's */
 };
 
 /* ---- datagrams ---- */
@@ -156,9 +156,10 @@ static int open_flows(const struct probe *p, int *fds, struct tg_error *e)
 	struct rlimit limit = { .rlim_cur = p->flows + 64, .rlim_max = p->flows + 64 };
 	struct rlimit now;
 
-	if (!getrlimit(RLIMIT_NOFILE, &now) && now.rlim_cur < limit.rlim_cur && setrlimit(RLIMIT_NOFILE, &limit))
-		return tg_error(e, -errno, "cannot have %llu files open: %s", (unsigned long long)limit.rlim_cur,
-				strerror(errno));
+	if (!getrlimit(RLIMIT_NOFILE, &now) && now.rlim_cur < limit.rlim_cur &&
+	    setrlimit(RLIMIT_NOFILE, &limit))
+		return tg_error(e, -errno, "cannot have %llu files open: %s",
+				(unsigned long long)limit.rlim_cur, strerror(errno));
 	for (uint64_t i = 0; i < p->flows; i++) {
 		fds[i] = socket(p->address.ss_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 		if (fds[i] < 0)
@@ -180,7 +181,8 @@ static int send_one(struct probe *p, int fd, uint32_t number, struct tg_error *e
 		p->sent++;
 		return 0;
 	}
-	if (errno != EINVAL && errno != ENETUNREACH && errno != EHOSTUNREACH && errno != EACCES && errno != EPERM)
+	if (errno != EINVAL && errno != ENETUNREACH && errno != EHOSTUNREACH && errno != EACCES &&
+	    errno != EPERM)
 		return tg_error(e, -errno, "cannot send datagram %u: %s", number, strerror(errno));
 	p->refused++;
 	return 0;
@@ -269,11 +271,11 @@ static json_t *result(const struct probe *p)
 	for (uint64_t i = p->count; i-- > 0;)
 		if (!p->arrived_ns[i])
 			first = json_integer((json_int_t)i);
-	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o}", "sent", (json_int_t)p->sent, "refused",
-			 (json_int_t)p->refused, "received", (json_int_t)p->received, "lost",
+	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o}", "sent", (json_int_t)p->sent,
+			 "refused", (json_int_t)p->refused, "received", (json_int_t)p->received, "lost",
 			 (json_int_t)(p->count - p->received), "duplicated", (json_int_t)p->duplicated,
-			 "reordered", (json_int_t)p->reordered, "corrupt", (json_int_t)p->corrupt, "first_lost",
-			 first, "delay_us", delays(p));
+			 "reordered", (json_int_t)p->reordered, "corrupt", (json_int_t)p->corrupt,
+			 "first_lost", first, "delay_us", delays(p));
 }
 
 static int probe_run(struct probe *p, struct tg_error *e)
@@ -289,7 +291,8 @@ static int probe_run(struct probe *p, struct tg_error *e)
 	if (!ret)
 		ret = tool_print_json(result(p), e);
 	if (!ret && (p->received != p->count || p->corrupt || p->duplicated))
-		ret = tg_error(e, -EIO, "%llu of %llu datagrams arrived once, %llu twice, %llu were not right",
+		ret = tg_error(e, -EIO,
+			       "%llu of %llu datagrams arrived once, %llu twice, %llu were not right",
 			       (unsigned long long)p->received, (unsigned long long)p->count,
 			       (unsigned long long)p->duplicated, (unsigned long long)p->corrupt);
 	free(p->sent_ns);
@@ -312,7 +315,8 @@ static void usage(FILE *f)
 	      "  --flows N            source ports, used in turn (default 1)\n"
 	      "  --linger S           seconds to wait for the last ones (default 1)\n"
 	      "  --help\n\n"
-	      "`refused` counts datagrams that routing did not let out. Exit status: 0 every datagram arrived "
+	      "`refused` counts datagrams that routing did not let out. Exit status: 0 every datagram "
+	      "arrived "
 	      "once\nand unchanged, 1 not so, 2 the call was wrong.\n",
 	      f);
 }

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "instance/instance.h"
 #include "shared/mark.h"
@@ -519,5 +520,7 @@ int instance_bring_down(struct instance *in, struct tg_error *e)
 	/* what a run that was killed early had made before its first pin */
 	if (!ret)
 		ret = remove_links(in->net, TG_LINK_ALIAS, e);
+	/* empty, when somebody has taken the pins out of it; else it stays, or was never there */
+	rmdir(in->pin_dir);
 	return ret ? ret : detach_strays(in->net, NULL, e);
 }

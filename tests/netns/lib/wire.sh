@@ -29,7 +29,8 @@ trap 'exit 1' INT TERM HUP
 # policy FILE CLASSES [RULES [DEFAULT]]: an edge policy laid out like the shipped ones.
 policy()
 {
-	local rules=${3:-"{ tunnel = \"tg0\"; class = \"${4:-main}\"; to = ( \"10.90.0.0/16\", \"fd54:4790::/64\" ); }"}
+	local plant='"10.90.0.0/16", "fd54:4790::/64"' rules
+	rules=${3:-"{ tunnel = \"tg0\"; class = \"${4:-main}\"; to = ( $plant ); }"}
 	cat > "$1" <<TEXT
 version = 1;
 name = "wire";
@@ -44,7 +45,7 @@ tunnels = (
 		addresses = ( "10.84.0.2/24", "fd54:4700::2/64" );
 		peers = ( {
 			public_key = "HSo3RFFea3iFkp+sucbT4O36DBkmM0BNWmd0gY6bqLU=";
-			allowed_ips = ( "10.90.0.0/16", "10.84.0.1/32", "fd54:4700::1/128", "fd54:4790::/64" );
+			allowed_ips = ( $plant, "10.84.0.1/32", "fd54:4700::1/128" );
 		} );
 		default = "${4:-main}";
 		classes = ( $2 );
@@ -67,7 +68,8 @@ constant_class()
 {
 	local cell=$1 period=$2 session=$3
 	shift 3
-	echo "{ name = \"main\"; defence = \"constant\"; cell = $cell; period = \"$period\"; session = \"$session\"; $* }"
+	echo "{ name = \"main\"; defence = \"constant\"; cell = $cell;" \
+		"period = \"$period\"; session = \"$session\"; $* }"
 }
 
 # bed NAME [OPTION...]: brings one up and makes it the one of the functions below; a test without it ends.
@@ -110,7 +112,9 @@ hurry()
 	local node
 	for node in robot gateway; do
 		# shellcheck disable=SC2016 # expanded in the node
-		on "$node" bash -c 'for pid in $(pgrep -x wireguard-go); do renice -n -15 -p $(ls /proc/$pid/task); done' > /dev/null 2>&1
+		on "$node" bash -c 'for pid in $(pgrep -x wireguard-go); do
+			renice -n -15 -p $(ls /proc/$pid/task)
+		done' > /dev/null 2>&1
 	done
 }
 
@@ -135,8 +139,8 @@ recorded()
 # wire FILTER: a value of the last recording.
 wire() { jq -c "$1" "$WIRE"; }
 
-# Whether the machine let the queues' timers run on time while that was recorded, within one packet in 200: slots say
-# nothing about a recording of a machine that did not. Counts and sizes always do.
+# Whether the machine let the queues' timers run on time while that was recorded, within one packet in 200:
+# slots say nothing about a recording of a machine that did not. Counts and sizes always do.
 quiet()
 {
 	local late
@@ -167,28 +171,40 @@ is() { check "$1" "is $2, expected $3" [ "$2" = "$3" ]; }
 # holds NAME TEXT EXPRESSION: an arithmetic comparison
 holds() { check "$1" "$2" [ $(($3)) -ne 0 ]; }
 
+# nothing_else NAME: the recording has nothing beside the tunnel
+nothing_else()
+{
+	is "$1-clear" "$(wire '[.clear_packets, .fragments, .oversize, .undirected, .malformed]')" \
+		"[0,0,0,0,0]"
+}
+
 # sizes_are NAME SIZE: one outer size, the same in both directions, and nothing beside the tunnel.
 sizes_are()
 {
 	is "$1-sizes" "$(wire '[.up.sizes, .down.sizes]')" "[[$2],[$2]]"
-	is "$1-clear" "$(wire '[.clear_packets, .fragments, .oversize, .undirected, .malformed]')" "[0,0,0,0,0]"
+	nothing_else "$1"
 }
 
-# probe FROM TO ADDRESS [OPTION...]: numbered datagrams; fails if any is lost. The result is in $WORK/$PROBE.json, for
-# those that run at the same time a name of their own.
+# probe FROM TO ADDRESS [OPTION...]: numbered datagrams; fails if any is lost. The result is in
+# $WORK/$PROBE.json: those that run at the same time need a name of their own.
 probe()
 {
 	local from=$1 to=$2 address=$3
 	shift 3
-	timeout 120 "$TOOLS/tg-probe" --client-netns "$(netns_of "$from")" --server-netns "$(netns_of "$to")" \
-		--address "$address" --port 7000 "$@" > "$WORK/$PROBE.json" 2> "$WORK/$PROBE.err"
+	no_room_at_all > "$WORK/$PROBE.room"
+	timeout 120 "$TOOLS/tg-probe" --client-netns "$(netns_of "$from")" \
+		--server-netns "$(netns_of "$to")" --address "$address" --port 7000 "$@" > "$WORK/$PROBE.json" 2> "$WORK/$PROBE.err"
 }
 probed() { jq -c . "$WORK/$PROBE.json"; tail -n 1 "$WORK/$PROBE.err"; }
-# arrived NAME: every datagram of the last probe did, once and unchanged
+# arrived NAME: every datagram of the last probe did, once and unchanged; lost are at most those that the kernel
+# says found no room in the socket of a wireguard-go that had to wait for the processor.
 arrived()
 {
+	local room
+	room=$(($(no_room_at_all) - $(cat "$WORK/$PROBE.room")))
+	[ $room -eq 0 ] || echo "# $1: $room packets found no room in a socket of wireguard-go"
 	check "$1" "$(probed | tr '\n' ' ')" is_true \
-		'.lost + .duplicated + .corrupt + .refused == 0 and .received > 0' \
+		".lost <= $room and .duplicated + .corrupt + .refused == 0 and .received > 0" \
 		"$WORK/$PROBE.json"
 }
 
@@ -213,8 +229,10 @@ on_listens() { on "$1" ss -Htln | grep -q ":$2 "; }
 # Packets that reached a node and found no room in a socket. (nstat would remember between calls.)
 no_room()
 {
-	on "$1" awk '/RcvbufErrors/ && $1 != "Udp:" { n += $2 } /^Udp: [0-9]/ { n += $6 } END { print n + 0 }' /proc/net/snmp /proc/net/snmp6
+	on "$1" awk '/^Udp6RcvbufErrors/ { n += $2 } /^Udp: [0-9]/ { n += $6 } END { print n + 0 }' \
+		/proc/net/snmp /proc/net/snmp6
 }
+no_room_at_all() { echo $(($(no_room robot) + $(no_room gateway))); }
 
 # transfer NAME FROM TO ADDRESS FILE [SECONDS]: by TCP; the far end must have the same SHA-256.
 transfer()
@@ -222,7 +240,8 @@ transfer()
 	local name=$1 from=$2 to=$3 file=$5 target=TCP4:$4 listen=TCP4-LISTEN listener
 	[[ $4 != *:* ]] || target="TCP6:[$4]" listen=TCP6-LISTEN
 	rm -f "$WORK/arrived"
-	on "$to" timeout "${6:-60}" socat -u "$listen:7001,reuseaddr" "OPEN:$WORK/arrived,creat,trunc" < /dev/null &
+	on "$to" timeout "${6:-60}" socat -u "$listen:7001,reuseaddr" "OPEN:$WORK/arrived,creat,trunc" \
+		< /dev/null &
 	listener=$!
 	wait_for 5 on_listens "$to" 7001
 	on "$from" timeout "${6:-60}" socat -u "OPEN:$file" "$target:7001" < /dev/null

@@ -53,17 +53,18 @@ static __always_inline int rule_matches(const struct tg_rule *rule, const struct
 	       in_range(p->flow.sport, rule->sport_lo, rule->sport_hi);
 }
 
-/* Number of trailing zero bits of a value that is not 0. */
+/*
+ * Number of trailing zero bits of a value that is not 0: the bits below the
+ * lowest one, counted in parallel. No branches, for the verifier's sake: it
+ * follows each of them in each round of the rule walk.
+ */
 static __always_inline __u32 lowest_bit(__u64 v)
 {
-	__u32 n = 0;
-
-	if (!(v & 0xffffffffu)) { v >>= 32; n += 32; }
-	if (!(v & 0xffff)) { v >>= 16; n += 16; }
-	if (!(v & 0xff)) { v >>= 8; n += 8; }
-	if (!(v & 0xf)) { v >>= 4; n += 4; }
-	if (!(v & 3)) { v >>= 2; n += 2; }
-	return n + !(v & 1);
+	v = (v & -v) - 1;
+	v -= (v >> 1) & 0x5555555555555555ull;
+	v = (v & 0x3333333333333333ull) + ((v >> 2) & 0x3333333333333333ull);
+	v = (v + (v >> 4)) & 0x0f0f0f0f0f0f0f0full;
+	return (v * 0x0101010101010101ull) >> 56;
 }
 
 #define NO_CLASS 0xffffffffu

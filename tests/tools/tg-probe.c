@@ -199,7 +199,7 @@ static int send_all(struct probe *p, const int *fds, struct tg_error *e)
 		if (p->interval_us > 0)
 			clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &due, NULL);
 		ret = send_one(p, fds[i % p->flows], i, e);
-		/* after a stall it goes on from there: catching up would be a burst, and bursts are lost elsewhere */
+		/* After a stall it goes on from there: catching up would be a burst, and those get lost. */
 		due_ns = p->sent_ns[i] + (int64_t)(p->interval_us * 1000);
 	}
 	return ret;

@@ -197,12 +197,12 @@ probe()
 }
 probed() { jq -c . "$WORK/$PROBE.json"; tail -n 1 "$WORK/$PROBE.err"; }
 # arrived NAME: every datagram of the last probe did, once and unchanged; lost are at most those that the kernel
-# says found no room in the socket of a wireguard-go that had to wait for the processor.
+# says found no room in the socket or device of a wireguard-go that had to wait for the processor.
 arrived()
 {
 	local room
 	room=$(($(no_room_at_all) - $(cat "$WORK/$PROBE.room")))
-	[ $room -eq 0 ] || echo "# $1: $room packets found no room in a socket of wireguard-go"
+	[ $room -eq 0 ] || echo "# $1: $room packets found no room before a wireguard-go"
 	check "$1" "$(probed | tr '\n' ' ')" is_true \
 		".lost <= $room and .duplicated + .corrupt + .refused == 0 and .received > 0" \
 		"$WORK/$PROBE.json"
@@ -232,7 +232,14 @@ no_room()
 	on "$1" awk '/^Udp6RcvbufErrors/ { n += $2 } /^Udp: [0-9]/ { n += $6 } END { print n + 0 }' \
 		/proc/net/snmp /proc/net/snmp6
 }
-no_room_at_all() { echo $(($(no_room robot) + $(no_room gateway))); }
+
+# Packets that a tunnel device took from our programs and that its wireguard-go did not fetch in time.
+not_fetched() { on "$1" ip -s -j link show dev tg0 | jq '.[0].stats64.tx.dropped'; }
+
+no_room_at_all()
+{
+	echo $(($(no_room robot) + $(no_room gateway) + $(not_fetched robot) + $(not_fetched gateway)))
+}
 
 # transfer NAME FROM TO ADDRESS FILE [SECONDS]: by TCP; the far end must have the same SHA-256.
 transfer()

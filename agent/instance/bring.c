@@ -472,6 +472,20 @@ static int apply_blackholes(struct instance *in, struct tg_error *e)
 	return ret;
 }
 
+/* Before a queue or a table of a running policy is touched: a key that is missing must not cost it a session. */
+static int check_keys(const struct tg_policy *policy, struct tg_error *e)
+{
+	int ret = 0;
+
+	for (size_t i = 0; i < policy->tunnel_count && !ret; i++) {
+		if (!policy->tunnels[i].external[0])
+			ret = wg_keys_check(&policy->tunnels[i], e);
+		if (ret)
+			tg_error_prefix(e, ret, "tunnel %s", policy->tunnels[i].name);
+	}
+	return ret;
+}
+
 int instance_bring_up(struct instance *in, const struct tg_policy *old, struct tg_error *e)
 {
 	const struct tg_policy *policy = in->policy;
@@ -480,6 +494,8 @@ int instance_bring_up(struct instance *in, const struct tg_policy *old, struct t
 	int ret;
 
 	ret = apply_blackholes(in, e);
+	if (!ret)
+		ret = check_keys(policy, e);
 	for (size_t i = 0; i < policy->tunnel_count && !ret; i++) {
 		ret = ensure_device(in->net, &policy->tunnels[i], &backends[i], &ifindexes[i], e);
 		if (ret)

@@ -145,6 +145,8 @@ int wg_kernel_available(struct net *net, bool *ret_available, struct tg_error *e
 /* Ensures the tunnel device with TG_LINK_ALIAS + name: kernel, or a wireguard-go process that outlives us. The
  * program is looked up in PATH, or $TG_WIREGUARD_GO. Waits (bounded, 5 s) until its socket answers. */
 int wg_device_ensure(struct net *net, const char *name, enum wg_backend backend, unsigned mtu, struct tg_error *e);
+/* Whether the tunnel's key files can be read and hold keys: changes nothing. */
+int wg_keys_check(const struct tg_tunnel *tunnel, struct tg_error *e);
 /* Sets private key (read from the tunnel's key_file and wiped), listen port, fwmark and peers; peers that the
  * tunnel does not name are removed; sessions of unchanged peers go on. */
 int wg_configure(struct net *net, const struct tg_tunnel *tunnel, enum wg_backend backend, uint32_t fwmark,

@@ -123,6 +123,16 @@ int wg_secrets_read(const struct tg_tunnel *tunnel, struct wg_secrets *ret_secre
 	return err;
 }
 
+int wg_keys_check(const struct tg_tunnel *tunnel, struct tg_error *e)
+{
+	struct wg_secrets secrets;
+	int err = wg_secrets_read(tunnel, &secrets, e);
+
+	if (!err)
+		wg_secrets_wipe(&secrets);
+	return err;
+}
+
 /* ---- both back-ends ---- */
 
 static int state_get(struct net *net, const char *name, enum wg_backend backend, struct wg_state *ret_state,

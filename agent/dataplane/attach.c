@@ -74,8 +74,8 @@ int dataplane_attached(const struct dataplane *dp, enum dp_prog prog, unsigned i
 		return 0;
 	}
 	if (ret)
-		return tg_error(e, ret, "cannot query the %s filters of device %u: %s", hook_name(hook), ifindex,
-				strerror(-ret));
+		return tg_error(e, ret, "cannot query the %s filters of device %u: %s", hook_name(hook),
+				ifindex, strerror(-ret));
 	*ret_attached = opts.prog_id == id;
 	return 0;
 }
@@ -85,10 +85,13 @@ static int xdp_program(unsigned ifindex, __u32 *ret_id, struct tg_error *e)
 {
 	int ret = bpf_xdp_query_id((int)ifindex, XDP_FLAGS_SKB_MODE, ret_id);
 
-	return ret ? tg_error(e, ret, "cannot query the XDP program of device %u: %s", ifindex, strerror(-ret)) : 0;
+	return ret ? tg_error(e, ret, "cannot query the XDP program of device %u: %s", ifindex,
+			      strerror(-ret))
+		   : 0;
 }
 
-int dataplane_mute_attached(const struct dataplane *dp, unsigned ifindex, bool *ret_attached, struct tg_error *e)
+int dataplane_mute_attached(const struct dataplane *dp, unsigned ifindex, bool *ret_attached,
+			    struct tg_error *e)
 {
 	__u32 ours, there;
 	int ret;
@@ -142,7 +145,9 @@ int dataplane_detach_mute(unsigned ifindex, struct tg_error *e)
 	if (ret || !there || !is_mute(there))
 		return ret;
 	ret = bpf_xdp_detach((int)ifindex, XDP_FLAGS_SKB_MODE, NULL);
-	return ret ? tg_error(e, ret, "cannot detach from the XDP hook of device %u: %s", ifindex, strerror(-ret)) : 0;
+	return ret ? tg_error(e, ret, "cannot detach from the XDP hook of device %u: %s", ifindex,
+			      strerror(-ret))
+		   : 0;
 }
 
 /* Whether the program is one of ours, of this or of an earlier load. */
@@ -179,8 +184,8 @@ static int detach_hook(unsigned ifindex, enum dp_hook hook, bool *ret_found, str
 	if (!ret)
 		ret = bpf_tc_detach(&tc, &opts);
 	if (ret && !nothing_there(ret))
-		return tg_error(e, ret, "cannot detach from the %s of device %u: %s", hook_name(hook), ifindex,
-				strerror(-ret));
+		return tg_error(e, ret, "cannot detach from the %s of device %u: %s", hook_name(hook),
+				ifindex, strerror(-ret));
 	*ret_found = true;
 	return 0;
 }

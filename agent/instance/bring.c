@@ -93,8 +93,8 @@ static int ensure_segmenter(struct net *net, const struct dataplane *dp, const s
 }
 
 /* A running queue that serves the class and is not taken, else a free number. */
-static int pick_queue(const struct dataplane *dp, const struct tg_queue *wanted, const bool *taken, unsigned *ret_id,
-		      struct tg_error *e)
+static int pick_queue(const struct dataplane *dp, const struct tg_queue *wanted, const bool *taken,
+		      unsigned *ret_id, struct tg_error *e)
 {
 	unsigned free_id = TG_MAX_QUEUES;
 
@@ -112,8 +112,8 @@ static int pick_queue(const struct dataplane *dp, const struct tg_queue *wanted,
 			free_id = id;
 	}
 	if (free_id == TG_MAX_QUEUES)
-		return tg_error(e, -ENOSPC, "%s has %d queues already; is one stuck while draining?", dp->tunnel,
-				TG_MAX_QUEUES);
+		return tg_error(e, -ENOSPC, "%s has %d queues already; is one stuck while draining?",
+				dp->tunnel, TG_MAX_QUEUES);
 	*ret_id = free_id;
 	return 0;
 }
@@ -153,9 +153,10 @@ static int drain_unused(struct net *net, const struct dataplane *dp, const bool 
 	return ret;
 }
 
-/* Whether the tables in force are these; a needless switch would make the classifier decide every flow again. */
-static bool tables_in_force(const struct dataplane *dp, const struct tg_compiled *compiled, const unsigned *ids,
-			    bool same_policy)
+/* Whether the tables in force are these; a needless switch would make the classifier decide every flow again.
+ */
+static bool tables_in_force(const struct dataplane *dp, const struct tg_compiled *compiled,
+			    const unsigned *ids, bool same_policy)
 {
 	struct tg_class class, wanted;
 	uint64_t generation;
@@ -166,7 +167,8 @@ static bool tables_in_force(const struct dataplane *dp, const struct tg_compiled
 		wanted = compiled->classes[i];
 		if (wanted.queue != TG_NO_QUEUE)
 			wanted.queue = ids[wanted.queue];
-		if (dataplane_class_get(dp, generation, i, &class, NULL) || memcmp(&class, &wanted, sizeof(class)))
+		if (dataplane_class_get(dp, generation, i, &class, NULL) ||
+		    memcmp(&class, &wanted, sizeof(class)))
 			return false;
 	}
 	return true;
@@ -296,7 +298,8 @@ static int release_external(struct instance *in, const char *name, struct tg_err
 	/* An external device stays: take our filters off it. Ours go with their devices. */
 	if (!dataplane_open(in->pin_dir, name, &dp, NULL)) {
 		if (!dataplane_devices_get(dp, &devices, NULL) && devices.tunnel_ifindex &&
-		    if_indextoname(devices.tunnel_ifindex, device) && !net_link_get(in->net, device, &link, NULL) &&
+		    if_indextoname(devices.tunnel_ifindex, device) &&
+		    !net_link_get(in->net, device, &link, NULL) &&
 		    strncmp(link.alias, TG_LINK_ALIAS, sizeof(TG_LINK_ALIAS) - 1))
 			ret = detach_all(in->net, devices.tunnel_ifindex, e);
 		dataplane_close(dp);
@@ -304,7 +307,8 @@ static int release_external(struct instance *in, const char *name, struct tg_err
 	return ret;
 }
 
-/* Links whose alias begins with `prefix`; both ends of a pair carry it, and the second is gone with the first. */
+/* Links whose alias begins with `prefix`; both ends of a pair carry it, and the second is gone with the
+ * first. */
 static int remove_links(struct net *net, const char *prefix, struct tg_error *e)
 {
 	char **names;
@@ -340,7 +344,8 @@ static int remove_tunnel(struct instance *in, const char *name, struct tg_error 
 	return ret;
 }
 
-/* Filters of ours on devices that the policy does not name (any more), whether pins still tell of them or not. */
+/* Filters of ours on devices that the policy does not name (any more), whether pins still tell of them or
+ * not. */
 static int detach_strays(struct net *net, const struct tg_policy *policy, struct tg_error *e)
 {
 	struct if_nameindex *all = if_nameindex();
@@ -363,7 +368,8 @@ static int detach_strays(struct net *net, const struct tg_policy *policy, struct
 	return ret;
 }
 
-/* Whether the policy wants the link whose alias is "tensorguard:NAME" (a device) or "tensorguard:NAME use". */
+/* Whether the policy wants the link whose alias is "tensorguard:NAME" (a device) or "tensorguard:NAME use".
+ */
 static bool link_wanted(const struct tg_policy *policy, const char *alias)
 {
 	const char *name = alias + sizeof(TG_LINK_ALIAS) - 1;
@@ -421,7 +427,8 @@ static void overlap_caps(const struct tg_policy *old, const struct tg_policy *ne
 {
 	for (size_t i = 0; i < new->tunnel_count; i++) {
 		const struct tg_tunnel *before = tunnel_of(old, new->tunnels[i].name);
-		unsigned a = before ? routing_tunnel_mtu(before) : 0, b = routing_tunnel_mtu(&new->tunnels[i]);
+		unsigned a = before ? routing_tunnel_mtu(before) : 0,
+			 b = routing_tunnel_mtu(&new->tunnels[i]);
 
 		caps[i] = a && (!b || a < b) ? a : b;
 	}
@@ -472,7 +479,8 @@ static int apply_blackholes(struct instance *in, struct tg_error *e)
 	return ret;
 }
 
-/* Before a queue or a table of a running policy is touched: a key that is missing must not cost it a session. */
+/* Before a queue or a table of a running policy is touched: a key that is missing must not cost it a session.
+ */
 static int check_keys(const struct tg_policy *policy, struct tg_error *e)
 {
 	int ret = 0;

@@ -187,7 +187,8 @@ static int remove_from(const char *run_dir, const char *name, struct tg_error *e
 	return ret;
 }
 
-/* What an earlier run left half written goes first; a full disk is noticed before the first file is replaced. */
+/* What an earlier run left half written goes first; a full disk is noticed before the first file is replaced.
+ */
 int state_save(const char *run_dir, const char *policy, const char *site, struct tg_error *e)
 {
 	int ret = remove_from(run_dir, "site.conf.new", e);
@@ -247,7 +248,8 @@ int state_load(const char *run_dir, struct tg_policy **ret_policy, struct tg_err
 	if (ret)
 		return ret;
 	if (access(policy, F_OK))
-		ret = tg_error(e, -ENOENT, "TensorGuard is not up here (no %s); start it with tg-load up --policy FILE",
+		ret = tg_error(e, -ENOENT,
+			       "TensorGuard is not up here (no %s); start it with tg-load up --policy FILE",
 			       policy);
 	else
 		ret = tg_policy_load(policy, site, ret_policy, e);

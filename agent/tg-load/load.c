@@ -34,12 +34,15 @@ static void session_close(struct session *s)
 		state_unlock(s->in.run_dir, s->lock_fd, s->removed);
 }
 
-static int print_done(const struct cli *cli, const char *state, const struct tg_policy *policy, struct tg_error *e)
+static int print_done(const struct cli *cli, const char *state, const struct tg_policy *policy,
+		      struct tg_error *e)
 {
 	if (cli->json)
-		return cli_print_json(policy ? json_pack("{s:s, s:s, s:I}", "state", state, "policy", policy->name,
-							 "policy_version", (json_int_t)policy->version) :
-					       json_pack("{s:s}", "state", state), e);
+		return cli_print_json(policy ? json_pack("{s:s, s:s, s:I}", "state", state, "policy",
+							 policy->name, "policy_version",
+							 (json_int_t)policy->version)
+					     : json_pack("{s:s}", "state", state),
+				      e);
 	return 0;
 }
 
@@ -64,15 +67,16 @@ static int also_failed(struct tg_error *e, int err, const char *what, const stru
 }
 
 /* Network and files together: the instance is up when both are. */
-static int bring_up(struct session *s, const struct tg_policy *old, const char *policy_file, const char *site_file,
-		    struct tg_error *e)
+static int bring_up(struct session *s, const struct tg_policy *old, const char *policy_file,
+		    const char *site_file, struct tg_error *e)
 {
 	int ret = instance_bring_up(&s->in, old, e);
 
 	return ret ? ret : state_save(s->in.run_dir, policy_file, site_file, e);
 }
 
-/* All or nothing: a first start that fails is undone; a repair that fails leaves what holds (the blackholes, above all). */
+/* All or nothing: a first start that fails is undone; a repair that fails leaves what holds (the blackholes,
+ * above all). */
 static int undo_up(struct session *s, int err, struct tg_error *e)
 {
 	struct tg_error undo = { "" };
@@ -96,8 +100,10 @@ static int up_locked(struct session *s, struct cli *cli, const char *policy_file
 	if (!ret)
 		ret = tg_policy_load(policy_file, site_file, &policy, e);
 	if (!ret && running && !same)
-		ret = tg_error(e, -EBUSY, "another policy ('%s', version %llu) is up already; swap it with tg-load reload",
-			       running->name, (unsigned long long)running->version);
+		ret = tg_error(
+			e, -EBUSY,
+			"another policy ('%s', version %llu) is up already; swap it with tg-load reload",
+			running->name, (unsigned long long)running->version);
 	if (ret) {
 		s->removed = !running;
 		goto out;
@@ -124,7 +130,8 @@ int cmd_up(struct cli *cli, struct tg_error *e)
 	if (!ret)
 		ret = choose_files(cli, &policy_file, &site_file, e);
 	if (!ret && !cli->policy && access(policy_file, F_OK))
-		ret = tg_error(e, -ENOENT, "TensorGuard is not up here, so --policy FILE must say what to bring up");
+		ret = tg_error(e, -ENOENT,
+			       "TensorGuard is not up here, so --policy FILE must say what to bring up");
 	if (!ret)
 		ret = state_lock(cli->run_dir, &s.lock_fd, e);
 	if (!ret)

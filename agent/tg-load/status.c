@@ -28,7 +28,8 @@ int cmd_status(struct cli *cli, struct tg_error *e)
 
 	if (cli->arg_count)
 		return tg_error(e, CLI_USAGE, "unexpected argument '%.60s'", cli->args[0]);
-	/* first of all: the policy that is repaired must be the one in force, not that from before a reload */
+	/* first of all: the policy that is repaired must be the one in force, not that from before a reload
+	 */
 	if (cli->repair)
 		ret = state_lock(cli->run_dir, &lock_fd, e);
 	if (!ret)

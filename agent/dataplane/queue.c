@@ -55,13 +55,26 @@ static uint64_t now_ns(void)
 	return (uint64_t)t.tv_sec * NS_PER_S + (uint64_t)t.tv_nsec;
 }
 
+/*
+ * Something leaves the queue in time, and where it went silent in between, the
+ * clock cell was seen since: real cells alone also tick, on their own time.
+ */
+static bool seems_alive(const struct tg_session_state *state, const struct tg_queue *queue, uint64_t now)
+{
+	enum { GRACE_PERIODS = 4, FRESH_NS = 20000000 };
+	int64_t fresh = (int64_t)(GRACE_PERIODS * queue->period_ns + FRESH_NS);
+
+	return state->ticks && (int64_t)(now - state->last_tick_ns) < fresh &&
+	       (!state->gaps || (int64_t)(now - state->last_clock_ns) < fresh);
+}
+
 int queue_ticking(const struct dataplane *dp, unsigned id, bool *ret_ticking, struct tg_error *e)
 {
-	/* A busy machine may hold the clock back for longer than FRESH: then only waiting tells late from lost. */
-	enum { GRACE_PERIODS = 4, FRESH_NS = 20000000, LOST_NS = 500000000 };
+	/* A busy machine may hold the clock back for a while: only waiting tells late from lost. */
+	enum { LOST_NS = 500000000 };
 	const struct timespec pause = { .tv_nsec = 5000000 };
 	struct tg_session_state state;
-	uint64_t now, fresh, seen;
+	uint64_t now, deadline;
 	struct tg_queue queue;
 	int ret;
 
@@ -71,15 +84,14 @@ int queue_ticking(const struct dataplane *dp, unsigned id, bool *ret_ticking, st
 	if (ret)
 		return ret;
 	now = now_ns();
-	seen = state.last_tick_ns;
-	fresh = GRACE_PERIODS * queue.period_ns + FRESH_NS;
-	while (!ret && state.ticks && state.last_tick_ns == seen && now - seen >= fresh && now - seen < LOST_NS + fresh) {
+	deadline = now + LOST_NS + 2 * queue.period_ns;
+	while (!ret && !seems_alive(&state, &queue, now) && now < deadline) {
 		nanosleep(&pause, NULL);
 		ret = dataplane_session_get(dp, id, &state, e);
 		now = now_ns();
 	}
 	if (!ret)
-		*ret_ticking = state.ticks && now - state.last_tick_ns < fresh;
+		*ret_ticking = seems_alive(&state, &queue, now);
 	return ret;
 }
 

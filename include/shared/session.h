@@ -20,10 +20,14 @@
 /* Clock cells in a row that prove a backlog count wrong: real cells overtake them, so none can be waiting. */
 #define TG_STALE_TICKS 8u
 
+/* Periods without a cell that no queue with a clock cell in it ever shows, unless the machine stood still. */
+#define TG_GAP_PERIODS 3u
+
 struct tg_session_state {
 	__u64 started_ns;	/* first real packet of the running or the last session */
 	__u64 last_real_ns;	/* newest real packet */
 	__u64 last_tick_ns;	/* newest cell, real or clock, to leave the queue */
+	__u64 last_clock_ns;	/* newest clock cell to leave the queue */
 	__u64 sessions;		/* sessions started */
 	__u64 extensions;	/* quanta added because the session was not idle at its end */
 	__u64 ticks;		/* cells that left the queue, real and clock */
@@ -31,6 +35,8 @@ struct tg_session_state {
 	__u32 backlog;		/* real cells in the queue */
 	__u32 stale;		/* clock cells in a row while backlog said that real ones wait */
 	__u32 resets;		/* times that the backlog was found wrong and set to 0 */
+	__u32 gaps;		/* silences above TG_GAP_PERIODS since the last clock cell: is it lost? */
+	__u32 reserved;
 };
 
 /* map `sessions`, ARRAY[TG_MAX_QUEUES]; read it with BPF_F_LOCK */
@@ -40,7 +46,7 @@ struct tg_session {
 	struct tg_session_state state;
 };
 
-_Static_assert(sizeof(struct tg_session) == 72, "tg_session layout");
+_Static_assert(sizeof(struct tg_session) == 88, "tg_session layout");
 
 enum tg_admit {
 	TG_ADMIT_OK,
@@ -117,6 +123,19 @@ tg_inline void tg_session_count_down(struct tg_session_state *s, int real)
 	}
 }
 
+/* Real cells that go out on their own time, with pauses between, tell that no clock cell is there to pace them. */
+tg_inline void tg_session_note_time(struct tg_session_state *s, const struct tg_queue *q, __u64 now, int real)
+{
+	if (!real) {
+		s->last_clock_ns = now;
+		s->gaps = 0;
+	} else if (s->ticks && (__s64)(now - s->last_tick_ns) > (__s64)(TG_GAP_PERIODS * q->period_ns)) {
+		s->gaps++;
+	}
+	s->last_tick_ns = now;
+	s->ticks++;
+}
+
 /*
  * A cell leaves the queue at `now`; `real` tells which kind. *ret_extended is
  * set to 1 if the session was given another quantum, else to 0.
@@ -125,8 +144,7 @@ tg_inline enum tg_release tg_session_release(struct tg_session_state *s, const s
 					     int real, int *ret_extended)
 {
 	*ret_extended = 0;
-	s->last_tick_ns = now;
-	s->ticks++;
+	tg_session_note_time(s, q, now, real);
 	tg_session_count_down(s, real);
 	if (!real && q->slots && !s->left)
 		return TG_RELEASE_IDLE;

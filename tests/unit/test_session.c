@@ -52,6 +52,34 @@ TEST(session, nothing_goes_out_before_the_first_packet)
 	CU_ASSERT_EQUAL(s.last_tick_ns, START + 999 * quantum.period_ns);
 }
 
+/* Real cells with pauses between them: nobody paces them. Each slot taken by a real one: the clock waits behind. */
+TEST(session, silence_between_real_cells_tells_of_a_lost_clock)
+{
+	struct tg_session_state s = { 0 };
+	__u64 now = START;
+	int extended;
+
+	slot(&s, &quantum, now, &extended);
+	for (unsigned i = 0; i < 10; i++) {
+		now += quantum.period_ns;
+		tg_session_admit(&s, &quantum, now - 1);
+		tg_session_release(&s, &quantum, now, 1, &extended);
+	}
+	CU_ASSERT_EQUAL(s.gaps, 0);
+	CU_ASSERT_EQUAL(s.last_clock_ns, START);
+	for (unsigned i = 1; i <= 3; i++) {
+		now += (TG_GAP_PERIODS + 1) * quantum.period_ns;
+		tg_session_admit(&s, &quantum, now - 1);
+		tg_session_release(&s, &quantum, now, 1, &extended);
+		CU_ASSERT_EQUAL(s.gaps, i);
+	}
+	slot(&s, &quantum, now + quantum.period_ns, &extended);
+	CU_ASSERT_EQUAL(s.gaps, 0);
+	/* a processor whose clock is behind is no gap */
+	tg_session_release(&s, &quantum, now, 1, &extended);
+	CU_ASSERT_EQUAL(s.gaps, 0);
+}
+
 TEST(session, one_packet_buys_one_quantum)
 {
 	struct tg_session_state s = { 0 };

@@ -83,6 +83,15 @@ static __always_inline int is_link_chatter(const struct packet *p)
 	return to[0] == 0xff && (to[1] & 15) <= 2;
 }
 
+/*
+ * Whether some peer takes the packet. WireGuard drops the others behind us:
+ * their cells would leave a slot of the schedule empty, for all to see.
+ */
+static __always_inline int has_peer(const struct tg_config *conf, const struct packet *p, __u32 slot)
+{
+	return !(conf->flags & TG_CONFIG_ALLOWED) || rules_around(p, p->flow.daddr, slot, TG_LPM_ALLOWED);
+}
+
 /* NO_CLASS for what is to be dropped. */
 static __always_inline __u32 walk_rules(const struct tg_config *conf, const struct packet *p, __u32 slot, __u32 mark)
 {

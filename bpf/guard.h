@@ -55,6 +55,8 @@ static __always_inline int guard(struct __sk_buff *skb, __u32 l2, int in_place)
 	class_id = classify(conf, &p, generation, skb->mark);
 	if (class_id == NO_CLASS)
 		return drop(TG_DROP_LINK_CHATTER);
+	if (!has_peer(conf, &p, generation & 1))
+		return drop(TG_DROP_NOT_ALLOWED);
 	st = class_stats(TG_OUT, class_id);
 	index = (generation & 1) * TG_MAX_CLASSES + class_id;
 	class = bpf_map_lookup_elem(&classes, &index);

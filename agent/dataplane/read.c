@@ -122,7 +122,7 @@ const char *dataplane_reason_name(unsigned reason)
 		[TG_DROP_DUMMY] = "drop_dummy", [TG_DROP_OVERSIZE] = "drop_oversize",
 		[TG_DROP_TRUNCATED] = "drop_truncated", [TG_DROP_NOT_IP] = "drop_not_ip",
 		[TG_DROP_VLAN] = "drop_vlan", [TG_DROP_OVERFLOW] = "drop_overflow", [TG_DROP_GSO] = "drop_gso",
-		[TG_DROP_LINK_CHATTER] = "drop_link_chatter",
+		[TG_DROP_LINK_CHATTER] = "drop_link_chatter", [TG_DROP_NOT_ALLOWED] = "drop_not_allowed",
 		[TG_DROP_NO_CLASS] = "drop_no_class", [TG_DROP_HELPER] = "drop_helper",
 		[TG_DROP_STRAY] = "drop_stray",
 	};

@@ -118,7 +118,17 @@ static const char *in6_text(const struct in6_addr *addr, char text[static INET6_
 
 static const char *side_name(enum tg_lpm_side side)
 {
-	return side == TG_LPM_TO ? "to" : "from";
+	static const char *const names[] = {
+		[TG_LPM_TO] = "to", [TG_LPM_FROM] = "from", [TG_LPM_ALLOWED] = "allowed",
+	};
+
+	return names[side];
+}
+
+/* An allowed prefix has no rules: that it is there says all. */
+static uint64_t rules_of(const struct tg_compiled_prefix *prefix)
+{
+	return prefix->side == TG_LPM_ALLOWED ? 0 : prefix->set.rules;
 }
 
 /* ---- show as JSON ---- */
@@ -188,7 +198,7 @@ static json_t *prefix_json(const struct tg_compiled_prefix *prefix)
 	json_t *rules = json_array();
 
 	for (unsigned i = 0; i < TG_MAX_RULES; i++)
-		if (prefix->set.rules >> i & 1)
+		if (rules_of(prefix) >> i & 1)
 			json_array_append_new(rules, json_integer(i));
 	return json_pack("{s:s, s:s, s:o}", "side", side_name(prefix->side), "prefix",
 			 tg_cidr_text(&prefix->cidr, text), "rules", rules);
@@ -310,9 +320,10 @@ static void show_prefix(const struct tg_compiled_prefix *prefix)
 {
 	char text[TG_CIDR_TEXT_LEN];
 
-	printf("  %s %s: rules", side_name(prefix->side), tg_cidr_text(&prefix->cidr, text));
+	printf("  %s %s%s", side_name(prefix->side), tg_cidr_text(&prefix->cidr, text),
+	       prefix->side == TG_LPM_ALLOWED ? "" : ": rules");
 	for (unsigned i = 0; i < TG_MAX_RULES; i++)
-		if (prefix->set.rules >> i & 1)
+		if (rules_of(prefix) >> i & 1)
 			printf(" %u", i);
 	putchar('\n');
 }

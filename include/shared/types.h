@@ -43,6 +43,7 @@ struct tg_policy_word {
 #define TG_CONFIG_FROM (1u << 0)	/* some rule restricts the source address */
 #define TG_CONFIG_FLOWS (1u << 1)	/* some rule is decided per flow in userspace */
 #define TG_CONFIG_MARK (1u << 2)	/* some rule looks at the packet mark */
+#define TG_CONFIG_ALLOWED (1u << 3)	/* the destinations that the tunnel has a peer for are known */
 
 /* map `config`, ARRAY[2], index = slot */
 struct tg_config {
@@ -83,6 +84,7 @@ struct tg_rule {
 enum tg_lpm_side {
 	TG_LPM_TO = 0,		/* destination address of an outgoing packet */
 	TG_LPM_FROM = 1,	/* its source address */
+	TG_LPM_ALLOWED = 2,	/* its destination address: an entry = some peer has it in allowed_ips */
 };
 
 /*

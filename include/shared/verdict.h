@@ -33,8 +33,9 @@ enum tg_reason {
 	TG_DROP_NOT_IP,		/* neither IPv4 nor IPv6 */
 	TG_DROP_VLAN,		/* a VLAN tag on an L3 tunnel */
 	TG_DROP_OVERFLOW,	/* queue beyond the delay budget (overflow = drop) or beyond the hard limit */
-	TG_DROP_GSO,		/* a super-packet behind the segmenter: someone turned offloads on again */
 	TG_DROP_LINK_CHATTER,	/* multicast of link scope that no rule asks for: a tunnel has no link */
+	TG_DROP_NOT_ALLOWED,	/* to no peer's allowed_ips: WireGuard would drop it and leave its slot empty */
+	TG_DROP_GSO,		/* a super-packet behind the segmenter: someone turned offloads on again */
 	TG_DROP_NO_CLASS,	/* the class or its queue is not configured: fail closed */
 	TG_DROP_HELPER,		/* a kernel helper failed (no memory, mostly) */
 	TG_DROP_STRAY,		/* a packet on an internal pair that we did not put there */

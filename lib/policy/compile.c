@@ -283,6 +283,21 @@ static int compile_rule(struct compiler *c, size_t origin)
 	return ret;
 }
 
+/* Which destinations have a peer; of an external tunnel nobody told us. */
+static int add_allowed(struct compiler *c)
+{
+	const struct tg_tunnel *t = &c->policy->tunnels[c->tunnel];
+	int ret = 0;
+
+	if (t->external[0])
+		return 0;
+	c->out->config.flags |= TG_CONFIG_ALLOWED;
+	for (size_t i = 0; i < t->peer_count && !ret; i++)
+		for (size_t k = 0; k < t->peers[i].allowed_ip_count && !ret; k++)
+			ret = add_prefix(c, &t->peers[i].allowed_ips[k], TG_LPM_ALLOWED, 1);
+	return ret;
+}
+
 static int compile_rules(struct compiler *c)
 {
 	struct tg_compiled *out = c->out;
@@ -291,6 +306,8 @@ static int compile_rules(struct compiler *c)
 	for (size_t i = 0; i < c->policy->rule_count && !ret; i++)
 		if (c->policy->rules[i].tunnel == c->tunnel)
 			ret = compile_rule(c, i);
+	if (!ret)
+		ret = add_allowed(c);
 	if (ret || !out->prefix_count)
 		return ret;
 	qsort(out->prefixes, out->prefix_count, sizeof(out->prefixes[0]), by_place);

@@ -136,6 +136,31 @@ TEST(bpf_guard, table)
 		check_case(&guard_cases[i]);
 }
 
+/* WireGuard would drop what no peer may have, behind the queue: the slot would stay empty on the wire. */
+TEST(bpf_guard, what_no_peer_takes_is_dropped_before_the_queue)
+{
+	static const char policy[] =
+		"version = 1; name = \"t\"; policy_version = 1L; role = \"edge\"; profile = \"lab\"; fail = \"closed\";\n"
+		"tunnels = ( { name = \"tg0\"; key_file = \"/key\"; addresses = ( \"10.84.0.2/24\", \"fd54::2/64\" );\n"
+		" peers = ( { public_key = \"HSo3RFFea3iFkp+sucbT4O36DBkmM0BNWmd0gY6bqLU=\"; endpoint = \"192.0.2.1:5\";\n"
+		"  allowed_ips = ( \"10.90.0.0/16\", \"fd54::1/128\" ); } ); classes = ( { name = \"one\"; cell = 160;\n"
+		"  defence = \"constant\"; period = \"5ms\"; session = \"always\"; } ); } );\n"
+		"rules = ( { tunnel = \"tg0\"; class = \"one\"; to = ( \"10.0.0.0/8\", \"239.0.0.0/8\" ); } );\n";
+	static const struct packet_spec packets[] = {
+		{ V4("10.90.0.1"), .proto = IPPROTO_UDP },   { V6("fd54::1"), .proto = IPPROTO_UDP },
+		{ V4("10.84.0.7"), .proto = IPPROTO_UDP },   { V4("239.255.255.250"), .proto = IPPROTO_UDP },
+		{ V6("fd54::3"), .proto = IPPROTO_UDP },     { V6("ff05::1"), .proto = IPPROTO_UDP },
+	};
+
+	fixture_policy(policy);
+	for (size_t i = 0; i < sizeof(packets) / sizeof(packets[0]); i++) {
+		struct outcome o = fixture_run(DP_EGRESS, &(struct run){ .packet = &packets[i] });
+
+		CU_ASSERT_EQUAL(o.reasons[TG_DROP_NOT_ALLOWED], i >= 2);
+		CU_ASSERT_EQUAL(o.reasons[TG_PASS_QUEUED], i < 2);
+	}
+}
+
 /* Every run counts exactly one verdict; notes come on top. */
 TEST(bpf_guard, one_verdict_each)
 {

@@ -37,20 +37,26 @@ bool net_has_ipv6(void)
 	return !access("/proc/sys/net/ipv6", F_OK);
 }
 
-static int conf_open(const char *name, const char *key, int flags)
+static const char *conf_family(int family)
+{
+	return family == AF_INET6 ? "ipv6" : "ipv4";
+}
+
+static int conf_open(int family, const char *name, const char *key, int flags)
 {
 	char path[128];
 	int fd;
 
-	if ((size_t)snprintf(path, sizeof(path), "/proc/sys/net/ipv6/conf/%s/%s", name, key) >= sizeof(path))
+	if ((size_t)snprintf(path, sizeof(path), "/proc/sys/net/%s/conf/%s/%s", conf_family(family), name, key) >=
+	    sizeof(path))
 		return -ENAMETOOLONG;
 	fd = open(path, flags | O_CLOEXEC);
 	return fd < 0 ? -errno : fd;
 }
 
-int net_ipv6_conf_get(const char *name, const char *key, bool *ret_on)
+int net_conf_get(int family, const char *name, const char *key, bool *ret_on)
 {
-	int fd = conf_open(name, key, O_RDONLY), err = 0;
+	int fd = conf_open(family, name, key, O_RDONLY), err = 0;
 	char digit;
 
 	if (fd < 0)
@@ -63,16 +69,16 @@ int net_ipv6_conf_get(const char *name, const char *key, bool *ret_on)
 	return err;
 }
 
-int net_ipv6_conf_set(const char *name, const char *key, bool on, struct tg_error *e)
+int net_conf_set(int family, const char *name, const char *key, bool on, struct tg_error *e)
 {
-	int fd = conf_open(name, key, O_WRONLY), err = fd < 0 ? fd : 0;
+	int fd = conf_open(family, name, key, O_WRONLY), err = fd < 0 ? fd : 0;
 
 	if (!err && write(fd, on ? "1" : "0", 1) != 1)
 		err = -errno;
 	if (fd >= 0)
 		close(fd);
 	if (err)
-		return tg_error(e, err, "sysctl net.ipv6.conf.%s.%s: %s", name, key, strerror(-err));
+		return tg_error(e, err, "sysctl net.%s.conf.%s.%s: %s", conf_family(family), name, key, strerror(-err));
 	return 0;
 }
 

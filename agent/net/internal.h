@@ -106,9 +106,9 @@ bool net_cidr_equal(const struct tg_cidr *a, const struct tg_cidr *b);
 const char *net_cidr_text(const struct tg_cidr *cidr, char text[static INET6_ADDRSTRLEN + 4]);
 /* False where the kernel was built or booted without IPv6. */
 bool net_has_ipv6(void);
-/* Reads or writes /proc/sys/net/ipv6/conf/`name`/`key`. */
-int net_ipv6_conf_get(const char *name, const char *key, bool *ret_on);
-int net_ipv6_conf_set(const char *name, const char *key, bool on, struct tg_error *e);
+/* Reads or writes /proc/sys/net/ipv4/conf/`name`/`key`, or ipv6. */
+int net_conf_get(int family, const char *name, const char *key, bool *ret_on);
+int net_conf_set(int family, const char *name, const char *key, bool on, struct tg_error *e);
 
 /* An array that grows; `data` is NULL when `count` is 0. */
 struct net_array {

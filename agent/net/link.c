@@ -386,7 +386,7 @@ static int settle_end(struct net *net, const struct pair *pair, int end, struct 
 	err = settle_mtu(net, pair, end, e);
 	if (err)
 		return err;
-	ipv6 = !net_ipv6_conf_get(pair->names[end], "disable_ipv6", &off);
+	ipv6 = !net_conf_get(AF_INET6, pair->names[end], "disable_ipv6", &off);
 	message = link_message(net, RTM_NEWLINK, 0, full->link.ifindex);
 	header = mnl_nlmsg_get_payload(message);
 	header->ifi_flags = PAIR_FLAGS_ON;
@@ -402,7 +402,7 @@ static int settle_end(struct net *net, const struct pair *pair, int end, struct 
 	if (err)
 		return tg_error_prefix(e, err, "link %s: cannot configure it", pair->names[end]);
 	if (ipv6 && !off)
-		err = net_ipv6_conf_set(pair->names[end], "disable_ipv6", true, e);
+		err = net_conf_set(AF_INET6, pair->names[end], "disable_ipv6", true, e);
 	return err ? err : net_offload_off(pair->names[end], e);
 }
 

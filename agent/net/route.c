@@ -56,7 +56,7 @@ static bool ipv6_off(void)
 {
 	bool off;
 
-	return !net_has_ipv6() || (!net_ipv6_conf_get("all", "disable_ipv6", &off) && off);
+	return !net_has_ipv6() || (!net_conf_get(AF_INET6, "all", "disable_ipv6", &off) && off);
 }
 
 int net_route_ensure(struct net *net, uint32_t table, unsigned ifindex, unsigned mtu_lock, struct tg_error *e)

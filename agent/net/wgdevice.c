@@ -345,7 +345,7 @@ static int settle(struct net *net, const char *name, unsigned mtu, struct tg_err
 	if (full.link.mtu != mtu)
 		mnl_attr_put_u32(message, IFLA_MTU, mtu);
 	mnl_attr_put_str(message, IFLA_IFALIAS, alias);
-	if (!net_ipv6_conf_get(name, "disable_ipv6", &off)) {
+	if (!net_conf_get(AF_INET6, name, "disable_ipv6", &off)) {
 		spec = mnl_attr_nest_start(message, IFLA_AF_SPEC);
 		inet6 = mnl_attr_nest_start(message, AF_INET6);
 		mnl_attr_put_u8(message, IFLA_INET6_ADDR_GEN_MODE, IN6_ADDR_GEN_MODE_NONE);
@@ -354,6 +354,20 @@ static int settle(struct net *net, const char *name, unsigned mtu, struct tg_err
 	}
 	err = net_apply(net, message, e);
 	return err ? tg_error_prefix(e, err, "link %s: cannot configure it", name) : 0;
+}
+
+/*
+ * The device has a carrier only while wireguard-go serves it. Without one its
+ * routes do not count, and what comes next decides: the blackholes of a policy
+ * that fails closed, the other routes of one that fails open.
+ */
+static int ignore_without_carrier(const char *name, struct tg_error *e)
+{
+	static const char key[] = "ignore_routes_with_linkdown";
+	bool on;
+	int err = net_conf_set(AF_INET, name, key, true, e);
+
+	return err || net_conf_get(AF_INET6, name, key, &on) ? err : net_conf_set(AF_INET6, name, key, true, e);
 }
 
 int wg_device_ensure(struct net *net, const char *name, enum wg_backend backend, unsigned mtu,
@@ -375,5 +389,6 @@ int wg_device_ensure(struct net *net, const char *name, enum wg_backend backend,
 		if (err)
 			return tg_error_prefix(e, err, "link %s: cannot make a tunnel", name);
 	}
-	return settle(net, name, mtu, e);
+	err = settle(net, name, mtu, e);
+	return err || backend == WG_KERNEL ? err : ignore_without_carrier(name, e);
 }

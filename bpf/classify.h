@@ -93,7 +93,8 @@ static __always_inline int has_peer(const struct tg_config *conf, const struct p
 }
 
 /* NO_CLASS for what is to be dropped. */
-static __always_inline __u32 walk_rules(const struct tg_config *conf, const struct packet *p, __u32 slot, __u32 mark)
+static __always_inline __u32 walk_rules(const struct tg_config *conf, const struct packet *p, __u32 slot,
+					__u32 mark)
 {
 	__u64 set = rules_around(p, p->flow.daddr, slot, TG_LPM_TO);
 	int i;
@@ -115,8 +116,8 @@ static __always_inline __u32 walk_rules(const struct tg_config *conf, const stru
 }
 
 /* Returns 1 and the class if the agent decided about this flow. */
-static __always_inline int decided_class(const struct tg_config *conf, const struct packet *p, __u64 generation,
-					 __u32 mark, __u32 *ret_class)
+static __always_inline int decided_class(const struct tg_config *conf, const struct packet *p,
+					 __u64 generation, __u32 mark, __u32 *ret_class)
 {
 	struct tg_flow *flow = bpf_map_lookup_elem(&flows, &p->flow);
 	__u32 in_mark = (mark & TG_MARK_CLASS_MASK) >> TG_MARK_CLASS_SHIFT;

@@ -6,7 +6,8 @@
  *	tg_segment	tc ingress of the segmenter's tail: the same for the pieces of GSO super-packets
  *	tg_release	tc ingress of a queue's tail: what the clock let go, into the tunnel
  *	tg_ingress	tc ingress of the tunnel: count, drop the peer's dummies
- *	tg_mute		generic XDP of a tunnel with paced classes: drops the dummies before packet sockets see them
+ *	tg_mute		generic XDP of a tunnel with paced classes: drops the dummies before packet sockets
+ *see them
  *
  * Every path ends in exactly one verdict of verdict.h.
  */
@@ -36,7 +37,8 @@ int tg_egress(struct __sk_buff *skb)
 {
 	struct tg_port_key key = { .ifindex = skb->ingress_ifindex };
 
-	/* Locally made packets come from no device; only the kernel sets this field, so nobody can forge it. */
+	/* Locally made packets come from no device; only the kernel sets this field, so nobody can forge it.
+	 */
 	if (key.ifindex && bpf_map_lookup_elem(&ports, &key)) {
 		count_reason(TG_PASS_RELEASED);
 		return TC_ACT_OK;
@@ -59,7 +61,8 @@ int tg_segment(struct __sk_buff *skb)
 	return guard(skb, TG_L2_LEN, 0);
 }
 
-static __always_inline void account_delay(const struct tg_ether_meta *meta, const struct tg_queue *queue, __u64 now)
+static __always_inline void account_delay(const struct tg_ether_meta *meta, const struct tg_queue *queue,
+					  __u64 now)
 {
 	struct tg_stats *st = class_stats(TG_OUT, meta->class);
 	__u64 delay = now - meta->enqueued_ns;

@@ -42,7 +42,8 @@ static __always_inline int reach(struct __sk_buff *skb, __u32 len)
 
 static __always_inline int has_ports(__u8 proto)
 {
-	return proto == IPPROTO_TCP || proto == IPPROTO_UDP || proto == IPPROTO_SCTP || proto == IPPROTO_UDPLITE;
+	return proto == IPPROTO_TCP || proto == IPPROTO_UDP || proto == IPPROTO_SCTP ||
+	       proto == IPPROTO_UDPLITE;
 }
 
 /* The first four bytes of every transport with ports: source, destination. */
@@ -76,7 +77,8 @@ static __always_inline int parse_v4(struct __sk_buff *skb, __u32 l3, struct pack
 		return TG_DROP_TRUNCATED;
 	header_len = ip->ihl * 4;
 	p->ip_len = bpf_ntohs(ip->tot_len);
-	if (ip->version != 4 || header_len < sizeof(*ip) || p->ip_len < header_len || l3 + p->ip_len > skb->len)
+	if (ip->version != 4 || header_len < sizeof(*ip) || p->ip_len < header_len ||
+	    l3 + p->ip_len > skb->len)
 		return TG_DROP_TRUNCATED;
 	p->family = 4;
 	p->ecn = ip->tos & 3;

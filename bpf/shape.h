@@ -13,7 +13,8 @@
 #define PRIO_REAL 6
 #define PRIO_CLOCK 2
 
-/* Kernel WireGuard copies the inner ECN field to the outer header: dummies and all flows must show the same one. */
+/* Kernel WireGuard copies the inner ECN field to the outer header: dummies and all flows must show the same
+ * one. */
 static __always_inline int clear_ecn(struct __sk_buff *skb, __u32 l3, const struct packet *p)
 {
 	__u8 bytes[2];
@@ -35,7 +36,8 @@ static __always_inline int clear_ecn(struct __sk_buff *skb, __u32 l3, const stru
 	return 0;
 }
 
-/* Pads the packet, which begins after `l2` bytes of link header. Returns 0 and its size, or the drop reason. */
+/* Pads the packet, which begins after `l2` bytes of link header. Returns 0 and its size, or the drop reason.
+ */
 static __always_inline int pad(struct __sk_buff *skb, __u32 l2, const struct tg_class *class,
 			       const struct packet *p, __u32 *ret_size)
 {
@@ -68,8 +70,8 @@ static __always_inline int put_meta(struct __sk_buff *skb, __u32 l2, const struc
 }
 
 /* Puts a padded packet into its class's queue. Returns 0 or the drop reason. */
-static __always_inline int enqueue(struct __sk_buff *skb, __u32 l2, __u32 class_id, const struct tg_class *class,
-				   const struct packet *p, __u32 *ret_head)
+static __always_inline int enqueue(struct __sk_buff *skb, __u32 l2, __u32 class_id,
+				   const struct tg_class *class, const struct packet *p, __u32 *ret_head)
 {
 	struct tg_ether_meta meta = { .kind = TG_CELL_REAL, .class = class_id, .queue = class->queue };
 	__u32 index = class->queue;

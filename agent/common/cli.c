@@ -31,13 +31,15 @@ static void usage(FILE *f, const char *program, const char *about, const struct 
 	fprintf(f, "Usage: %s COMMAND [OPTIONS]\n%s\n\nCommands:\n", program, about);
 	for (; commands->name; commands++)
 		fprintf(f, "  %-14s %-32s %s\n", commands->name, commands->synopsis, commands->help);
-	fprintf(f, "\nOptions of every command:\n"
-		   "  --json          print one JSON object on stdout, errors included\n"
-		   "  --pin-dir DIR   BPF pins (default /sys/fs/bpf/tensorguard)\n"
-		   "  --run-dir DIR   state of the running instance (default /run/tensorguard)\n"
-		   "  --help          this text; %s COMMAND --help for one command\n"
-		   "  --version       print the version\n"
-		   "\nExit status: 0 success, 1 the command failed, 2 the call was wrong.\n", program);
+	fprintf(f,
+		"\nOptions of every command:\n"
+		"  --json          print one JSON object on stdout, errors included\n"
+		"  --pin-dir DIR   BPF pins (default /sys/fs/bpf/tensorguard)\n"
+		"  --run-dir DIR   state of the running instance (default /run/tensorguard)\n"
+		"  --help          this text; %s COMMAND --help for one command\n"
+		"  --version       print the version\n"
+		"\nExit status: 0 success, 1 the command failed, 2 the call was wrong.\n",
+		program);
 }
 
 /* Words that `name` has in common with argv from `at` on: its length in words if all are there, else 0. */
@@ -110,8 +112,8 @@ int cli_parse_number(const char *text, const char *what, unsigned long min, unsi
 	errno = 0;
 	value = strtoul(text, &end, 10);
 	if (text[0] < '0' || text[0] > '9' || *end || errno || value < min || value > max)
-		return tg_error(e, CLI_USAGE, "%s: '%.40s', expected a whole number from %lu to %lu", what, text, min,
-				max);
+		return tg_error(e, CLI_USAGE, "%s: '%.40s', expected a whole number from %lu to %lu", what,
+				text, min, max);
 	*ret_value = value;
 	return 0;
 }
@@ -145,19 +147,42 @@ static int parse_options(struct cli *cli, int argc, char **argv, struct tg_error
 	opterr = 0;
 	while ((c = getopt_long(argc, argv, ":hV", options, NULL)) != -1) {
 		switch (c) {
-		case 'h': return 1;
-		case 'V': return 2;
-		case 'j': cli->json = true; break;
-		case OPT_PIN_DIR: cli->pin_dir = optarg; break;
-		case OPT_RUN_DIR: cli->run_dir = optarg; break;
-		case OPT_POLICY: cli->policy = optarg; break;
-		case OPT_SITE: cli->site = optarg; break;
-		case OPT_INTERVAL: cli->interval = optarg; break;
-		case OPT_COUNT: cli->count = optarg; break;
-		case OPT_REPAIR: cli->repair = true; break;
-		case OPT_FORCE: cli->force = true; break;
-		case ':': return tg_error(e, -EINVAL, "option '%s' needs a value; see --help", argv[optind - 1]);
-		default: return tg_error(e, -EINVAL, "unknown option '%s'; see --help", argv[optind - 1]);
+		case 'h':
+			return 1;
+		case 'V':
+			return 2;
+		case 'j':
+			cli->json = true;
+			break;
+		case OPT_PIN_DIR:
+			cli->pin_dir = optarg;
+			break;
+		case OPT_RUN_DIR:
+			cli->run_dir = optarg;
+			break;
+		case OPT_POLICY:
+			cli->policy = optarg;
+			break;
+		case OPT_SITE:
+			cli->site = optarg;
+			break;
+		case OPT_INTERVAL:
+			cli->interval = optarg;
+			break;
+		case OPT_COUNT:
+			cli->count = optarg;
+			break;
+		case OPT_REPAIR:
+			cli->repair = true;
+			break;
+		case OPT_FORCE:
+			cli->force = true;
+			break;
+		case ':':
+			return tg_error(e, -EINVAL, "option '%s' needs a value; see --help",
+					argv[optind - 1]);
+		default:
+			return tg_error(e, -EINVAL, "unknown option '%s'; see --help", argv[optind - 1]);
 		}
 	}
 	cli->args = argv + optind;
@@ -168,14 +193,18 @@ static int parse_options(struct cli *cli, int argc, char **argv, struct tg_error
 /* Every option that is given must stand in the synopsis: an ignored option is an error. */
 static int check_options(const struct cli *cli, const struct cli_command *command, struct tg_error *e)
 {
-	const struct { const char *name; bool given; } used[] = {
-		{ "--policy", cli->policy }, { "--site", cli->site }, { "--interval", cli->interval },
-		{ "--count", cli->count }, { "--repair", cli->repair }, { "--force", cli->force },
+	const struct {
+		const char *name;
+		bool given;
+	} used[] = {
+		{ "--policy", cli->policy }, { "--site", cli->site },     { "--interval", cli->interval },
+		{ "--count", cli->count },   { "--repair", cli->repair }, { "--force", cli->force },
 	};
 
 	for (size_t i = 0; i < sizeof(used) / sizeof(used[0]); i++)
 		if (used[i].given && !strstr(command->synopsis, used[i].name))
-			return tg_error(e, -EINVAL, "'%s' takes no %s; see --help", command->name, used[i].name);
+			return tg_error(e, -EINVAL, "'%s' takes no %s; see --help", command->name,
+					used[i].name);
 	return 0;
 }
 
@@ -187,9 +216,11 @@ static bool wants_json(int argc, char **argv)
 	return false;
 }
 
-int cli_main(const char *program, const char *about, const struct cli_command *commands, int argc, char **argv)
+int cli_main(const char *program, const char *about, const struct cli_command *commands, int argc,
+	     char **argv)
 {
-	struct cli cli = { .program = program, .pin_dir = "/sys/fs/bpf/tensorguard",
+	struct cli cli = { .program = program,
+			   .pin_dir = "/sys/fs/bpf/tensorguard",
 			   .run_dir = "/run/tensorguard" };
 	const struct cli_command *command;
 	struct tg_error e = { "" };
@@ -215,8 +246,9 @@ int cli_main(const char *program, const char *about, const struct cli_command *c
 		return fflush(stdout) ? EXIT_FAILURE : EXIT_SUCCESS;
 	}
 	if (!ret && !command)
-		ret = argc > 1 ? tg_error(&e, -EINVAL, "unknown command '%.60s'; see %s --help", argv[1], program) :
-				 tg_error(&e, -EINVAL, "no command given; see %s --help", program);
+		ret = argc > 1 ? tg_error(&e, -EINVAL, "unknown command '%.60s'; see %s --help", argv[1],
+					  program)
+			       : tg_error(&e, -EINVAL, "no command given; see %s --help", program);
 	if (!ret)
 		ret = check_options(&cli, command, &e);
 	if (ret) {

@@ -31,7 +31,8 @@ struct cli {
 	int arg_count;
 };
 
-/* What a command returns that ran and found something wrong: its JSON says so already, the text gets a last line. */
+/* What a command returns that ran and found something wrong: its JSON says so already, the text gets a last
+ * line. */
 #define CLI_REPORTED (-EUCLEAN)
 
 /* What a command returns that was called wrongly, message in e: exit status 2. No system call returns it. */
@@ -49,9 +50,11 @@ struct cli_command {
  * runs it. Prints the error, if any. Returns the program's exit status: 0; 1
  * when the command failed; 2 when the call was wrong.
  */
-int cli_main(const char *program, const char *about, const struct cli_command *commands, int argc, char **argv);
+int cli_main(const char *program, const char *about, const struct cli_command *commands, int argc,
+	     char **argv);
 
-/* Prints `object` as JSON and a newline on stdout; steals the reference. -EIO when stdout is full or closed. */
+/* Prints `object` as JSON and a newline on stdout; steals the reference. -EIO when stdout is full or closed.
+ */
 int cli_print_json(json_t *object, struct tg_error *e);
 
 /* A decimal number without sign, blanks or trailing text, within [min, max]; else CLI_USAGE and a message. */

@@ -19,8 +19,20 @@
 #include "tensorguard/policy.h"
 
 enum dp_map {
-	DP_POLICY, DP_CONFIG, DP_CLASSES, DP_RULES, DP_RULES4, DP_RULES6, DP_FLOWS, DP_QUEUES, DP_SESSIONS,
-	DP_DEVICES, DP_PORTS, DP_STATS, DP_REASONS, DP_MAP_COUNT
+	DP_POLICY,
+	DP_CONFIG,
+	DP_CLASSES,
+	DP_RULES,
+	DP_RULES4,
+	DP_RULES6,
+	DP_FLOWS,
+	DP_QUEUES,
+	DP_SESSIONS,
+	DP_DEVICES,
+	DP_PORTS,
+	DP_STATS,
+	DP_REASONS,
+	DP_MAP_COUNT
 };
 
 enum dp_prog { DP_EGRESS, DP_INGRESS, DP_SEGMENT, DP_RELEASE, DP_MUTE, DP_PROG_COUNT };
@@ -40,8 +52,8 @@ extern const char *const dp_prog_names[DP_PROG_COUNT];
 void dataplane_quiet(void);
 /* Opens what is pinned. -ENOENT when any pin is missing. */
 int dataplane_open(const char *pin_dir, const char *tunnel, struct dataplane **ret_dp, struct tg_error *e);
-/* Opens what is pinned if it is whole and of this build; else loads and pins afresh. *ret_fresh tells which. Mounts
- * a BPF file system on /sys/fs/bpf when pin_dir lies below it and none is there. */
+/* Opens what is pinned if it is whole and of this build; else loads and pins afresh. *ret_fresh tells which.
+ * Mounts a BPF file system on /sys/fs/bpf when pin_dir lies below it and none is there. */
 int dataplane_ensure(const char *pin_dir, const char *tunnel, struct dataplane **ret_dp, bool *ret_fresh,
 		     struct tg_error *e);
 void dataplane_close(struct dataplane *dp);	/* NULL-safe; pins stay */
@@ -62,12 +74,15 @@ int dataplane_attach(const struct dataplane *dp, enum dp_prog prog, unsigned ifi
 /* Whether exactly this program is attached there. */
 int dataplane_attached(const struct dataplane *dp, enum dp_prog prog, unsigned ifindex, enum dp_hook hook,
 		       bool *ret_attached, struct tg_error *e);
-/* The same for tg_mute: generic XDP, so that any device takes it. -EBUSY when somebody else's program is there. */
+/* The same for tg_mute: generic XDP, so that any device takes it. -EBUSY when somebody else's program is
+ * there. */
 int dataplane_attach_mute(const struct dataplane *dp, unsigned ifindex, struct tg_error *e);
-int dataplane_mute_attached(const struct dataplane *dp, unsigned ifindex, bool *ret_attached, struct tg_error *e);
+int dataplane_mute_attached(const struct dataplane *dp, unsigned ifindex, bool *ret_attached,
+			    struct tg_error *e);
 /* Takes it off; somebody else's program stays. */
 int dataplane_detach_mute(unsigned ifindex, struct tg_error *e);
-/* Takes our filters off a device that stays (an external tunnel), and its clsact if nobody else's filter is in it. */
+/* Takes our filters off a device that stays (an external tunnel), and its clsact if nobody else's filter is
+ * in it. */
 int dataplane_detach(struct net *net, unsigned ifindex, struct tg_error *e);
 
 /* ---- tables (tables.c) ---- */
@@ -77,25 +92,28 @@ int dataplane_detach(struct net *net, unsigned ifindex, struct tg_error *e);
  * indices to ids of the `queues` map) and switches over with one write.
  * *ret_generation is the new generation.
  */
-int dataplane_switch(const struct dataplane *dp, const struct tg_compiled *compiled, const unsigned *queue_ids,
-		     uint64_t *ret_generation, struct tg_error *e);
+int dataplane_switch(const struct dataplane *dp, const struct tg_compiled *compiled,
+		     const unsigned *queue_ids, uint64_t *ret_generation, struct tg_error *e);
 int dataplane_generation(const struct dataplane *dp, uint64_t *ret_generation, struct tg_error *e);
 int dataplane_set_devices(const struct dataplane *dp, const struct tg_devices *devices, struct tg_error *e);
 int dataplane_devices_get(const struct dataplane *dp, struct tg_devices *ret_devices, struct tg_error *e);
 int dataplane_port_set(const struct dataplane *dp, unsigned ifindex, uint32_t queue, struct tg_error *e);
 int dataplane_port_clear(const struct dataplane *dp, unsigned ifindex, struct tg_error *e);
-int dataplane_queue_get(const struct dataplane *dp, unsigned id, struct tg_queue *ret_queue, struct tg_error *e);
-int dataplane_queue_set(const struct dataplane *dp, unsigned id, const struct tg_queue *queue, struct tg_error *e);
+int dataplane_queue_get(const struct dataplane *dp, unsigned id, struct tg_queue *ret_queue,
+			struct tg_error *e);
+int dataplane_queue_set(const struct dataplane *dp, unsigned id, const struct tg_queue *queue,
+			struct tg_error *e);
 
 /* ---- reading (read.c) ---- */
 
-int dataplane_class_get(const struct dataplane *dp, uint64_t generation, unsigned class, struct tg_class *ret_class,
-			struct tg_error *e);
+int dataplane_class_get(const struct dataplane *dp, uint64_t generation, unsigned class,
+			struct tg_class *ret_class, struct tg_error *e);
 /* Sum over all processors. */
 int dataplane_stats_get(const struct dataplane *dp, enum tg_direction direction, unsigned class,
 			struct tg_stats *ret_stats, struct tg_error *e);
 int dataplane_stats_reset(const struct dataplane *dp, unsigned class, struct tg_error *e);
-int dataplane_reasons_get(const struct dataplane *dp, uint64_t ret_reasons[TG_REASON_COUNT], struct tg_error *e);
+int dataplane_reasons_get(const struct dataplane *dp, uint64_t ret_reasons[TG_REASON_COUNT],
+			  struct tg_error *e);
 /* A consistent copy (BPF_F_LOCK). */
 int dataplane_session_get(const struct dataplane *dp, unsigned id, struct tg_session_state *ret_state,
 			  struct tg_error *e);
@@ -105,7 +123,8 @@ const char *dataplane_reason_name(unsigned reason);
 
 /* ---- queues (queue.c) ---- */
 
-/* Ensures queue `id` of the tunnel: the veth pair, its TBF, program, map entries and circulating clock cells. */
+/* Ensures queue `id` of the tunnel: the veth pair, its TBF, program, map entries and circulating clock cells.
+ */
 int queue_ensure(const struct dataplane *dp, struct net *net, const struct tg_tunnel *tunnel, unsigned id,
 		 const struct tg_compiled_queue *queue, struct tg_error *e);
 /* Waits until no real cell is in the queue (bounded by its limit), then removes it. */

@@ -19,14 +19,15 @@
 enum { PIN_PATH_MAX = 512 };
 
 const char *const dp_map_names[DP_MAP_COUNT] = {
-	[DP_POLICY] = "policy", [DP_CONFIG] = "config", [DP_CLASSES] = "classes", [DP_RULES] = "rules",
-	[DP_RULES4] = "rules4", [DP_RULES6] = "rules6", [DP_FLOWS] = "flows", [DP_QUEUES] = "queues",
-	[DP_SESSIONS] = "sessions", [DP_DEVICES] = "devices", [DP_PORTS] = "ports", [DP_STATS] = "stats",
+	[DP_POLICY] = "policy",   [DP_CONFIG] = "config", [DP_CLASSES] = "classes",
+	[DP_RULES] = "rules",     [DP_RULES4] = "rules4", [DP_RULES6] = "rules6",
+	[DP_FLOWS] = "flows",     [DP_QUEUES] = "queues", [DP_SESSIONS] = "sessions",
+	[DP_DEVICES] = "devices", [DP_PORTS] = "ports",   [DP_STATS] = "stats",
 	[DP_REASONS] = "reasons",
 };
 
 const char *const dp_prog_names[DP_PROG_COUNT] = {
-	[DP_EGRESS] = "tg_egress", [DP_INGRESS] = "tg_ingress", [DP_SEGMENT] = "tg_segment",
+	[DP_EGRESS] = "tg_egress",   [DP_INGRESS] = "tg_ingress", [DP_SEGMENT] = "tg_segment",
 	[DP_RELEASE] = "tg_release", [DP_MUTE] = "tg_mute",
 };
 
@@ -58,8 +59,8 @@ void dataplane_quiet(void)
 static int pin_path(char path[PIN_PATH_MAX], const char *pin_dir, const char *tunnel, const char *name,
 		    struct tg_error *e)
 {
-	int n = name ? snprintf(path, PIN_PATH_MAX, "%s/%s/%s", pin_dir, tunnel, name) :
-		       snprintf(path, PIN_PATH_MAX, "%s/%s", pin_dir, tunnel);
+	int n = name ? snprintf(path, PIN_PATH_MAX, "%s/%s/%s", pin_dir, tunnel, name)
+		     : snprintf(path, PIN_PATH_MAX, "%s/%s", pin_dir, tunnel);
 
 	return n < PIN_PATH_MAX ? 0 : tg_error(e, -ENAMETOOLONG, "the pin folder's path is too long");
 }
@@ -89,7 +90,8 @@ void dataplane_close(struct dataplane *dp)
 	free(dp);
 }
 
-static int open_pin(const char *pin_dir, const char *tunnel, const char *name, int *ret_fd, struct tg_error *e)
+static int open_pin(const char *pin_dir, const char *tunnel, const char *name, int *ret_fd,
+		    struct tg_error *e)
 {
 	char path[PIN_PATH_MAX];
 	int ret, fd;
@@ -138,7 +140,7 @@ static int prog_tag(int fd, uint8_t ret_tag[BPF_TAG_SIZE])
 static int skeleton_prog_fd(const struct guardian_bpf *skel, enum dp_prog prog)
 {
 	const struct bpf_program *const progs[DP_PROG_COUNT] = {
-		[DP_EGRESS] = skel->progs.tg_egress, [DP_INGRESS] = skel->progs.tg_ingress,
+		[DP_EGRESS] = skel->progs.tg_egress,   [DP_INGRESS] = skel->progs.tg_ingress,
 		[DP_SEGMENT] = skel->progs.tg_segment, [DP_RELEASE] = skel->progs.tg_release,
 		[DP_MUTE] = skel->progs.tg_mute,
 	};
@@ -215,8 +217,8 @@ static int pin_all(struct guardian_bpf *skel, const char *pin_dir, const char *t
 	for (int i = 0; i < DP_MAP_COUNT && !ret; i++) {
 		struct bpf_map *map = bpf_object__find_map_by_name(skel->obj, dp_map_names[i]);
 
-		ret = map ? pin_one(bpf_map__fd(map), pin_dir, tunnel, dp_map_names[i], e) :
-			    tg_error(e, -ENOENT, "no map %s in the BPF object", dp_map_names[i]);
+		ret = map ? pin_one(bpf_map__fd(map), pin_dir, tunnel, dp_map_names[i], e)
+			  : tg_error(e, -ENOENT, "no map %s in the BPF object", dp_map_names[i]);
 	}
 	for (int i = 0; i < DP_PROG_COUNT && !ret; i++)
 		ret = pin_one(skeleton_prog_fd(skel, i), pin_dir, tunnel, dp_prog_names[i], e);
@@ -231,7 +233,8 @@ static int load_skeleton(struct guardian_bpf **ret_skel, struct tg_error *e)
 	dataplane_quiet();
 	skel = guardian_bpf__open_and_load();
 	if (!skel)
-		return tg_error(e, -errno, "cannot load the BPF programs: %s: %s", strerror(errno), last_warning);
+		return tg_error(e, -errno, "cannot load the BPF programs: %s: %s", strerror(errno),
+				last_warning);
 	*ret_skel = skel;
 	return 0;
 }

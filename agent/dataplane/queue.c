@@ -99,7 +99,9 @@ int queue_ticking(const struct dataplane *dp, unsigned id, bool *ret_ticking, st
 static void build_clock_cell(uint8_t *frame, unsigned id, const struct tg_queue *queue,
 			     const struct in6_addr *source, const struct in6_addr *target)
 {
-	struct tg_ether_meta meta = { .kind = TG_CELL_CLOCK, .queue = (uint8_t)id, .h_proto = htons(ETHERTYPE_IPV6) };
+	struct tg_ether_meta meta = { .kind = TG_CELL_CLOCK,
+				      .queue = (uint8_t)id,
+				      .h_proto = htons(ETHERTYPE_IPV6) };
 	struct ip6_hdr ip = { .ip6_src = *source, .ip6_dst = *target };
 
 	ip.ip6_flow = htonl(6u << 28);
@@ -113,8 +115,10 @@ static void build_clock_cell(uint8_t *frame, unsigned id, const struct tg_queue 
 
 static int send_frame(unsigned ifindex, const uint8_t *frame, size_t size, struct tg_error *e)
 {
-	struct sockaddr_ll to = { .sll_family = AF_PACKET, .sll_protocol = htons(ETHERTYPE_IPV6),
-				  .sll_ifindex = (int)ifindex, .sll_halen = ETH_ALEN };
+	struct sockaddr_ll to = { .sll_family = AF_PACKET,
+				  .sll_protocol = htons(ETHERTYPE_IPV6),
+				  .sll_ifindex = (int)ifindex,
+				  .sll_halen = ETH_ALEN };
 	int fd, ret = 0, priority = CLOCK_PRIORITY;
 
 	fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0);
@@ -126,7 +130,8 @@ static int send_frame(unsigned ifindex, const uint8_t *frame, size_t size, struc
 		if (sendto(fd, frame, size, 0, (const struct sockaddr *)&to, sizeof(to)) != (ssize_t)size)
 			ret = errno ? -errno : -EIO;
 	close(fd);
-	return ret ? tg_error(e, ret, "cannot send the clock cell to device %u: %s", ifindex, strerror(-ret)) : 0;
+	return ret ? tg_error(e, ret, "cannot send the clock cell to device %u: %s", ifindex, strerror(-ret))
+		   : 0;
 }
 
 static int start_clock(unsigned id, const struct tg_queue *queue, const struct in6_addr *source,
@@ -145,8 +150,8 @@ static int start_clock(unsigned id, const struct tg_queue *queue, const struct i
 
 /* The devices and their discipline. A TBF that had to be made anew has lost its cells. */
 static int ensure_devices(const struct dataplane *dp, struct net *net, unsigned id,
-			  const struct tg_compiled_queue *wanted, struct tg_queue *ret_queue, bool *ret_changed,
-			  struct tg_error *e)
+			  const struct tg_compiled_queue *wanted, struct tg_queue *ret_queue,
+			  bool *ret_changed, struct tg_error *e)
 {
 	unsigned mtu = wanted->queue.cell < MIN_VETH_MTU ? MIN_VETH_MTU : wanted->queue.cell;
 	struct net_tbf tbf = { .rate = wanted->rate };
@@ -205,7 +210,8 @@ static int wait_until_empty(const struct dataplane *dp, unsigned id, const struc
 			    struct tg_error *e)
 {
 	uint64_t deadline = now_ns() + (uint64_t)(queue->limit_cells + 16) * queue->period_ns + NS_PER_S / 10;
-	struct timespec pause = { .tv_nsec = (long)(queue->period_ns < NS_PER_S ? queue->period_ns : NS_PER_S - 1) };
+	struct timespec pause = { .tv_nsec = (long)(queue->period_ns < NS_PER_S ? queue->period_ns
+										: NS_PER_S - 1) };
 	struct tg_session_state state;
 	bool ticking = true;
 	int ret = 0;
@@ -214,7 +220,8 @@ static int wait_until_empty(const struct dataplane *dp, unsigned id, const struc
 		ret = dataplane_session_get(dp, id, &state, e);
 		if (!ret)
 			ret = queue_ticking(dp, id, &ticking, e);
-		/* One more period even when empty: what left the queue may still be on its way to the tunnel. */
+		/* One more period even when empty: what left the queue may still be on its way to the tunnel.
+		 */
 		nanosleep(&pause, NULL);
 	} while (!ret && ticking && state.backlog && now_ns() < deadline);
 	return ret;

@@ -10,11 +10,12 @@
 
 static int unreadable(const struct dataplane *dp, enum dp_map map, struct tg_error *e)
 {
-	return tg_error(e, -errno, "cannot read map %s of %s: %s", dp_map_names[map], dp->tunnel, strerror(errno));
+	return tg_error(e, -errno, "cannot read map %s of %s: %s", dp_map_names[map], dp->tunnel,
+			strerror(errno));
 }
 
-int dataplane_class_get(const struct dataplane *dp, uint64_t generation, unsigned class, struct tg_class *ret_class,
-			struct tg_error *e)
+int dataplane_class_get(const struct dataplane *dp, uint64_t generation, unsigned class,
+			struct tg_class *ret_class, struct tg_error *e)
 {
 	uint32_t index = (uint32_t)(generation & 1) * TG_MAX_CLASSES + class;
 
@@ -24,8 +25,8 @@ int dataplane_class_get(const struct dataplane *dp, uint64_t generation, unsigne
 }
 
 /* One u64 after the other, summed over processors; `words` per entry. */
-static int sum_percpu(const struct dataplane *dp, enum dp_map map, uint32_t index, uint64_t *ret_words, size_t words,
-		      struct tg_error *e)
+static int sum_percpu(const struct dataplane *dp, enum dp_map map, uint32_t index, uint64_t *ret_words,
+		      size_t words, struct tg_error *e)
 {
 	int cpus = libbpf_num_possible_cpus();
 	uint64_t *values;
@@ -80,7 +81,8 @@ int dataplane_stats_reset(const struct dataplane *dp, unsigned class, struct tg_
 	return ret;
 }
 
-int dataplane_reasons_get(const struct dataplane *dp, uint64_t ret_reasons[TG_REASON_COUNT], struct tg_error *e)
+int dataplane_reasons_get(const struct dataplane *dp, uint64_t ret_reasons[TG_REASON_COUNT],
+			  struct tg_error *e)
 {
 	int ret = 0;
 
@@ -105,25 +107,40 @@ int dataplane_session_clear(const struct dataplane *dp, unsigned id, struct tg_e
 	struct tg_session session = { 0 };
 
 	if (bpf_map_update_elem(dp->maps[DP_SESSIONS], &id, &session, BPF_F_LOCK))
-		return tg_error(e, -errno, "cannot write map sessions of %s: %s", dp->tunnel, strerror(errno));
+		return tg_error(e, -errno, "cannot write map sessions of %s: %s", dp->tunnel,
+				strerror(errno));
 	return 0;
 }
 
 const char *dataplane_reason_name(unsigned reason)
 {
 	static const char *const names[TG_REASON_COUNT] = {
-		[TG_PASS_RELEASED] = "pass_released", [TG_PASS_PADDED] = "pass_padded",
-		[TG_PASS_QUEUED] = "pass_queued", [TG_PASS_SEGMENT] = "pass_segment",
-		[TG_PASS_CELL_REAL] = "pass_cell_real", [TG_PASS_CELL_DUMMY] = "pass_cell_dummy",
-		[TG_PASS_CELL_IDLE] = "pass_cell_idle", [TG_PASS_INGRESS] = "pass_ingress",
-		[TG_NOTE_FRAGMENT] = "note_fragment", [TG_NOTE_EXT_HEADER] = "note_ext_header",
-		[TG_NOTE_ICMP_ERROR] = "note_icmp_error", [TG_NOTE_DEFAULT] = "note_default",
-		[TG_NOTE_ECN] = "note_ecn", [TG_NOTE_LATE] = "note_late", [TG_NOTE_EXTENDED] = "note_extended",
-		[TG_DROP_DUMMY] = "drop_dummy", [TG_DROP_OVERSIZE] = "drop_oversize",
-		[TG_DROP_TRUNCATED] = "drop_truncated", [TG_DROP_NOT_IP] = "drop_not_ip",
-		[TG_DROP_VLAN] = "drop_vlan", [TG_DROP_OVERFLOW] = "drop_overflow", [TG_DROP_GSO] = "drop_gso",
-		[TG_DROP_LINK_CHATTER] = "drop_link_chatter", [TG_DROP_NOT_ALLOWED] = "drop_not_allowed",
-		[TG_DROP_NO_CLASS] = "drop_no_class", [TG_DROP_HELPER] = "drop_helper",
+		[TG_PASS_RELEASED] = "pass_released",
+		[TG_PASS_PADDED] = "pass_padded",
+		[TG_PASS_QUEUED] = "pass_queued",
+		[TG_PASS_SEGMENT] = "pass_segment",
+		[TG_PASS_CELL_REAL] = "pass_cell_real",
+		[TG_PASS_CELL_DUMMY] = "pass_cell_dummy",
+		[TG_PASS_CELL_IDLE] = "pass_cell_idle",
+		[TG_PASS_INGRESS] = "pass_ingress",
+		[TG_NOTE_FRAGMENT] = "note_fragment",
+		[TG_NOTE_EXT_HEADER] = "note_ext_header",
+		[TG_NOTE_ICMP_ERROR] = "note_icmp_error",
+		[TG_NOTE_DEFAULT] = "note_default",
+		[TG_NOTE_ECN] = "note_ecn",
+		[TG_NOTE_LATE] = "note_late",
+		[TG_NOTE_EXTENDED] = "note_extended",
+		[TG_DROP_DUMMY] = "drop_dummy",
+		[TG_DROP_OVERSIZE] = "drop_oversize",
+		[TG_DROP_TRUNCATED] = "drop_truncated",
+		[TG_DROP_NOT_IP] = "drop_not_ip",
+		[TG_DROP_VLAN] = "drop_vlan",
+		[TG_DROP_OVERFLOW] = "drop_overflow",
+		[TG_DROP_GSO] = "drop_gso",
+		[TG_DROP_LINK_CHATTER] = "drop_link_chatter",
+		[TG_DROP_NOT_ALLOWED] = "drop_not_allowed",
+		[TG_DROP_NO_CLASS] = "drop_no_class",
+		[TG_DROP_HELPER] = "drop_helper",
 		[TG_DROP_STRAY] = "drop_stray",
 	};
 

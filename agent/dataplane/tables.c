@@ -8,7 +8,8 @@
 
 #include "dataplane/dataplane.h"
 
-static int put(const struct dataplane *dp, enum dp_map map, const void *key, const void *value, struct tg_error *e)
+static int put(const struct dataplane *dp, enum dp_map map, const void *key, const void *value,
+	       struct tg_error *e)
 {
 	if (bpf_map_update_elem(dp->maps[map], key, value, BPF_ANY))
 		return tg_error(e, -errno, "cannot write map %s of %s: %s", dp_map_names[map], dp->tunnel,
@@ -22,7 +23,8 @@ struct lpm_head {
 	uint16_t slot, side;
 };
 
-/* Removes the entries of one slot from a trie. Deleting while walking would restart the walk: collect first. */
+/* Removes the entries of one slot from a trie. Deleting while walking would restart the walk: collect first.
+ */
 static int clear_slot(const struct dataplane *dp, enum dp_map map, size_t key_size, uint16_t slot,
 		      struct tg_error *e)
 {
@@ -43,7 +45,8 @@ static int clear_slot(const struct dataplane *dp, enum dp_map map, size_t key_si
 	}
 	for (size_t i = 0; i < count && !ret; i++)
 		if (bpf_map_delete_elem(dp->maps[map], keys + i * key_size) && errno != ENOENT)
-			ret = tg_error(e, -errno, "cannot clear map %s: %s", dp_map_names[map], strerror(errno));
+			ret = tg_error(e, -errno, "cannot clear map %s: %s", dp_map_names[map],
+				       strerror(errno));
 	free(keys);
 	return ret;
 }
@@ -82,7 +85,8 @@ static int put_classes(const struct dataplane *dp, const struct tg_compiled *c, 
 	return 0;
 }
 
-static int put_rules(const struct dataplane *dp, const struct tg_compiled *c, uint32_t slot, struct tg_error *e)
+static int put_rules(const struct dataplane *dp, const struct tg_compiled *c, uint32_t slot,
+		     struct tg_error *e)
 {
 	int ret = 0;
 
@@ -107,8 +111,8 @@ int dataplane_generation(const struct dataplane *dp, uint64_t *ret_generation, s
 	return 0;
 }
 
-int dataplane_switch(const struct dataplane *dp, const struct tg_compiled *compiled, const unsigned *queue_ids,
-		     uint64_t *ret_generation, struct tg_error *e)
+int dataplane_switch(const struct dataplane *dp, const struct tg_compiled *compiled,
+		     const unsigned *queue_ids, uint64_t *ret_generation, struct tg_error *e)
 {
 	struct tg_policy_word word;
 	uint32_t zero = 0, slot;
@@ -169,14 +173,16 @@ int dataplane_port_clear(const struct dataplane *dp, unsigned ifindex, struct tg
 	return 0;
 }
 
-int dataplane_queue_get(const struct dataplane *dp, unsigned id, struct tg_queue *ret_queue, struct tg_error *e)
+int dataplane_queue_get(const struct dataplane *dp, unsigned id, struct tg_queue *ret_queue,
+			struct tg_error *e)
 {
 	if (bpf_map_lookup_elem(dp->maps[DP_QUEUES], &id, ret_queue))
 		return tg_error(e, -errno, "cannot read map queues of %s: %s", dp->tunnel, strerror(errno));
 	return 0;
 }
 
-int dataplane_queue_set(const struct dataplane *dp, unsigned id, const struct tg_queue *queue, struct tg_error *e)
+int dataplane_queue_set(const struct dataplane *dp, unsigned id, const struct tg_queue *queue,
+			struct tg_error *e)
 {
 	return put(dp, DP_QUEUES, &id, queue, e);
 }

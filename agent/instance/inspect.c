@@ -44,7 +44,8 @@ static void check_mute(struct report *r, const struct dataplane *dp, const struc
 	if (!tunnel_is_paced(tunnel) || tunnel->external[0])
 		return;
 	if (dataplane_mute_attached(dp, t->ifindex, &attached, NULL) || !attached)
-		problem(r, "tunnel %s: %s is not attached to %s", dp->tunnel, dp_prog_names[DP_MUTE], t->device);
+		problem(r, "tunnel %s: %s is not attached to %s", dp->tunnel, dp_prog_names[DP_MUTE],
+			t->device);
 }
 
 static void check_pair(struct instance *in, struct report *r, const struct dataplane *dp, const char *head,
@@ -126,8 +127,8 @@ static void inspect_dataplane(struct instance *in, struct report *r, const struc
 	struct dataplane *dp;
 
 	if (dataplane_open(in->pin_dir, tunnel->name, &dp, NULL)) {
-		problem(r, "tunnel %s: programs or maps are not pinned under %s/%s", tunnel->name, in->pin_dir,
-			tunnel->name);
+		problem(r, "tunnel %s: programs or maps are not pinned under %s/%s", tunnel->name,
+			in->pin_dir, tunnel->name);
 		return;
 	}
 	t->has_dataplane = true;
@@ -188,8 +189,8 @@ static void inspect_tunnel(struct instance *in, struct report *r, size_t n)
 			problem(r, "tunnel %s: device %s is down", tunnel->name, t->device);
 		/* WireGuard rounds no size up beyond the MTU: another MTU is another size on the wire. */
 		if (!tunnel->external[0] && link.mtu != tunnel->mtu)
-			problem(r, "tunnel %s: device %s has an MTU of %u, the policy %u", tunnel->name, t->device,
-				link.mtu, (unsigned)tunnel->mtu);
+			problem(r, "tunnel %s: device %s has an MTU of %u, the policy %u", tunnel->name,
+				t->device, link.mtu, (unsigned)tunnel->mtu);
 		inspect_wireguard(in, r, tunnel, t);
 	}
 	inspect_dataplane(in, r, tunnel, t);
@@ -202,7 +203,8 @@ static bool same_route(const struct net_route *a, const struct net_route *b)
 	       a->mtu_lock == b->mtu_lock;
 }
 
-static int missing_rules(struct instance *in, const struct routing *plan, size_t *ret_missing, struct tg_error *e)
+static int missing_rules(struct instance *in, const struct routing *plan, size_t *ret_missing,
+			 struct tg_error *e)
 {
 	struct net_rule *rules;
 	size_t count, missing = 0;
@@ -222,7 +224,8 @@ static int missing_rules(struct instance *in, const struct routing *plan, size_t
 	return 0;
 }
 
-static int missing_routes(struct instance *in, const struct routing *plan, size_t *ret_missing, struct tg_error *e)
+static int missing_routes(struct instance *in, const struct routing *plan, size_t *ret_missing,
+			  struct tg_error *e)
 {
 	struct net_route *routes;
 	size_t count, missing = 0;

@@ -19,7 +19,8 @@
 
 /* ---- run state (state.c) ---- */
 
-/* Takes the instance's lock (waits up to 10 s), making run_dir if need be. Returns the descriptor in *ret_fd. */
+/* Takes the instance's lock (waits up to 10 s), making run_dir if need be. Returns the descriptor in *ret_fd.
+ */
 int state_lock(const char *run_dir, int *ret_fd, struct tg_error *e);
 /* Releases the lock and removes the lock file, and run_dir when it is empty. */
 void state_unlock(const char *run_dir, int fd, bool remove);
@@ -50,8 +51,8 @@ struct routing {
 int routing_plan(const struct tg_policy *policy, const unsigned *ifindexes, const unsigned *caps,
 		 struct routing *ret_plan, struct tg_error *e);
 void routing_free(struct routing *plan);
-/* Adds what is missing, then, with `prune`, removes what is ours and not in the plan: never a moment without a
- * rule. */
+/* Adds what is missing, then, with `prune`, removes what is ours and not in the plan: never a moment without
+ * a rule. */
 int routing_apply(struct net *net, const struct routing *plan, bool prune, struct tg_error *e);
 /* Only the blackholes of a fail-closed policy. */
 int routing_apply_blackholes(struct net *net, const struct routing *plan, struct tg_error *e);

@@ -10,9 +10,12 @@
 static const char *shaping_name(const struct tunnel_report *t)
 {
 	switch (t->peer_shaping) {
-	case PEER_SHAPES: return "yes";
-	case PEER_DOES_NOT_SHAPE: return "no";
-	default: return "unknown";
+	case PEER_SHAPES:
+		return "yes";
+	case PEER_DOES_NOT_SHAPE:
+		return "no";
+	default:
+		return "unknown";
 	}
 }
 
@@ -23,7 +26,8 @@ static void format_endpoint(const struct tg_endpoint *endpoint, char *text, size
 	if (!endpoint->family || !inet_ntop(endpoint->family, endpoint->addr, addr, sizeof(addr)))
 		snprintf(text, size, "none");
 	else
-		snprintf(text, size, endpoint->family == AF_INET6 ? "[%s]:%u" : "%s:%u", addr, endpoint->port);
+		snprintf(text, size, endpoint->family == AF_INET6 ? "[%s]:%u" : "%s:%u", addr,
+			 endpoint->port);
 }
 
 static json_t *peer_json(const struct wg_peer_status *peer)
@@ -35,8 +39,9 @@ static json_t *peer_json(const struct wg_peer_status *peer)
 	format_endpoint(&peer->endpoint, endpoint, sizeof(endpoint));
 	if (peer->last_handshake_s)
 		age = json_integer((json_int_t)(time(NULL) - peer->last_handshake_s));
-	return json_pack("{s:s, s:s, s:o, s:I, s:I}", "public_key", key, "endpoint", endpoint, "handshake_age_s", age,
-			 "rx_bytes", (json_int_t)peer->rx_bytes, "tx_bytes", (json_int_t)peer->tx_bytes);
+	return json_pack("{s:s, s:s, s:o, s:I, s:I}", "public_key", key, "endpoint", endpoint,
+			 "handshake_age_s", age, "rx_bytes", (json_int_t)peer->rx_bytes, "tx_bytes",
+			 (json_int_t)peer->tx_bytes);
 }
 
 static json_t *tunnel_json(const struct tg_tunnel *tunnel, const struct tunnel_report *t)
@@ -45,9 +50,9 @@ static json_t *tunnel_json(const struct tg_tunnel *tunnel, const struct tunnel_r
 
 	for (size_t i = 0; t->has_wireguard && i < t->wireguard.peer_count; i++)
 		json_array_append_new(peers, peer_json(&t->wireguard.peers[i]));
-	return json_pack("{s:s, s:s, s:s, s:s, s:I, s:s, s:o}", "name", tunnel->name, "device", t->device, "engine",
-			 t->engine, "backend", t->backend, "generation", (json_int_t)t->generation, "peer_shaping",
-			 shaping_name(t), "peers", peers);
+	return json_pack("{s:s, s:s, s:s, s:s, s:I, s:s, s:o}", "name", tunnel->name, "device", t->device,
+			 "engine", t->engine, "backend", t->backend, "generation", (json_int_t)t->generation,
+			 "peer_shaping", shaping_name(t), "peers", peers);
 }
 
 static json_t *report_json(const struct tg_policy *policy, const struct report *report)
@@ -58,8 +63,8 @@ static json_t *report_json(const struct tg_policy *policy, const struct report *
 		json_array_append_new(tunnels, tunnel_json(&policy->tunnels[i], &report->tunnels[i]));
 	for (size_t i = 0; i < report->problem_count; i++)
 		json_array_append_new(problems, json_string(report->problems[i]));
-	return json_pack("{s:b, s:s, s:I, s:s, s:s, s:s, s:o, s:o}", "healthy", !report->problem_count, "policy",
-			 policy->name, "policy_version", (json_int_t)policy->version, "role",
+	return json_pack("{s:b, s:s, s:I, s:s, s:s, s:s, s:o, s:o}", "healthy", !report->problem_count,
+			 "policy", policy->name, "policy_version", (json_int_t)policy->version, "role",
 			 tg_role_name(policy->role), "profile", tg_profile_name(policy->profile), "fail",
 			 tg_fail_name(policy->fail), "tunnels", tunnels, "problems", problems);
 }
@@ -83,8 +88,9 @@ static void print_peers(const struct tunnel_report *t)
 
 static int print_text(const struct tg_policy *policy, const struct report *report, struct tg_error *e)
 {
-	printf("policy %s, version %llu (%s, %s, fail %s)\n", policy->name, (unsigned long long)policy->version,
-	       tg_role_name(policy->role), tg_profile_name(policy->profile), tg_fail_name(policy->fail));
+	printf("policy %s, version %llu (%s, %s, fail %s)\n", policy->name,
+	       (unsigned long long)policy->version, tg_role_name(policy->role),
+	       tg_profile_name(policy->profile), tg_fail_name(policy->fail));
 	for (size_t i = 0; i < policy->tunnel_count; i++) {
 		const struct tunnel_report *t = &report->tunnels[i];
 

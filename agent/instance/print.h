@@ -14,6 +14,7 @@ int report_print(const struct cli *cli, const struct tg_policy *policy, const st
  * The counters of every tunnel and class. The document is described in
  * tgctl(1); *ret_stats is a new reference.
  */
-int stats_collect(const struct cli *cli, const struct tg_policy *policy, json_t **ret_stats, struct tg_error *e);
+int stats_collect(const struct cli *cli, const struct tg_policy *policy, json_t **ret_stats,
+		  struct tg_error *e);
 
 #endif

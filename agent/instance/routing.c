@@ -18,7 +18,14 @@
 #include "instance/instance.h"
 #include "shared/mark.h"
 
-enum { PRIORITY_OUTER = 5400, PRIORITY_LOOKUP = 5401, PRIORITY_BLACKHOLE = 5500, TABLE_BASE = 840000, TABLE_STEP = 10000, TABLE_MAIN = 254 };
+enum {
+	PRIORITY_OUTER = 5400,
+	PRIORITY_LOOKUP = 5401,
+	PRIORITY_BLACKHOLE = 5500,
+	TABLE_BASE = 840000,
+	TABLE_STEP = 10000,
+	TABLE_MAIN = 254
+};
 
 struct builder {
 	const struct tg_policy *policy;
@@ -143,8 +150,12 @@ static void add_from(struct builder *b, size_t n, struct net_rule *rule)
 static void add_policy_rule(struct builder *b, size_t n)
 {
 	const struct tg_policy_rule *origin = &b->policy->rules[n];
-	struct net_rule rule = { .proto = origin->proto, .has_uid = origin->has_uid, .uid_lo = origin->uid_lo,
-				 .uid_hi = origin->uid_hi, .mark = origin->mark, .mark_mask = origin->mark_mask };
+	struct net_rule rule = { .proto = origin->proto,
+				 .has_uid = origin->has_uid,
+				 .uid_lo = origin->uid_lo,
+				 .uid_hi = origin->uid_hi,
+				 .mark = origin->mark,
+				 .mark_mask = origin->mark_mask };
 
 	for (size_t i = 0; i < origin->to_count; i++) {
 		rule.family = origin->to[i].family;
@@ -164,7 +175,9 @@ static void add_policy_rule(struct builder *b, size_t n)
 
 static void add_outer_rule(struct builder *b)
 {
-	struct net_rule rule = { .priority = PRIORITY_OUTER, .mark = TG_MARK_OUTER, .mark_mask = TG_MARK_OUTER,
+	struct net_rule rule = { .priority = PRIORITY_OUTER,
+				 .mark = TG_MARK_OUTER,
+				 .mark_mask = TG_MARK_OUTER,
 				 .table = TABLE_MAIN };
 
 	rule.family = AF_INET;
@@ -183,7 +196,9 @@ static bool table_planned(const struct routing *plan, uint32_t table)
 
 static void add_table(struct builder *b, const struct tg_policy_rule *rule, unsigned ifindex)
 {
-	struct net_route route = { .table = rule_table(b, rule), .ifindex = ifindex, .mtu_lock = rule_mtu(b, rule) };
+	struct net_route route = { .table = rule_table(b, rule),
+				   .ifindex = ifindex,
+				   .mtu_lock = rule_mtu(b, rule) };
 
 	if (table_planned(&b->plan, route.table))
 		return;
@@ -193,17 +208,19 @@ static void add_table(struct builder *b, const struct tg_policy_rule *rule, unsi
 	add_route(b, &route);
 }
 
-/* The tunnel's own networks are reached by routes of the main table; their packets must fit a cell as well. */
+/* The tunnel's own networks are reached by routes of the main table; their packets must fit a cell as well.
+ */
 static void add_connected(struct builder *b, const struct tg_tunnel *tunnel, unsigned ifindex)
 {
 	unsigned mtu = routing_tunnel_mtu(tunnel);
 
 	for (size_t i = 0; i < tunnel->address_count; i++) {
-		struct net_route route = { .to = tunnel->addresses[i], .table = TABLE_MAIN, .ifindex = ifindex,
-					   .mtu_lock = mtu };
+		struct net_route route = {
+			.to = tunnel->addresses[i], .table = TABLE_MAIN, .ifindex = ifindex, .mtu_lock = mtu
+		};
 
 		for (unsigned bit = route.to.length; bit < 8 * sizeof(route.to.addr); bit++)
-			route.to.addr[bit / 8] &= (uint8_t)~(0x80u >> bit % 8);
+			route.to.addr[bit / 8] &= (uint8_t) ~(0x80u >> bit % 8);
 		if (route.to.length < (route.to.family == AF_INET ? 32 : 128))
 			add_route(b, &route);
 	}

@@ -32,17 +32,19 @@ static json_t *delay_json(const struct tg_stats *st)
 								   (json_int_t)st->delay[i]));
 	}
 	return json_pack("{s:I, s:I, s:I, s:I, s:o}", "count", (json_int_t)total, "p50_us",
-			 delay_quantile(st->delay, total, 500), "p90_us", delay_quantile(st->delay, total, 900),
-			 "p99_us", delay_quantile(st->delay, total, 990), "histogram", histogram);
+			 delay_quantile(st->delay, total, 500), "p90_us",
+			 delay_quantile(st->delay, total, 900), "p99_us",
+			 delay_quantile(st->delay, total, 990), "histogram", histogram);
 }
 
 static json_t *counters_json(const struct tg_stats *st)
 {
-	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "real_packets", (json_int_t)st->real_packets,
-			 "real_bytes", (json_int_t)st->real_bytes, "pad_bytes", (json_int_t)st->pad_bytes,
-			 "dummy_packets", (json_int_t)st->dummy_packets, "dummy_bytes",
-			 (json_int_t)st->dummy_bytes, "drop_packets", (json_int_t)st->drop_packets, "drop_bytes",
-			 (json_int_t)st->drop_bytes, "late_packets", (json_int_t)st->late_packets);
+	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "real_packets",
+			 (json_int_t)st->real_packets, "real_bytes", (json_int_t)st->real_bytes, "pad_bytes",
+			 (json_int_t)st->pad_bytes, "dummy_packets", (json_int_t)st->dummy_packets,
+			 "dummy_bytes", (json_int_t)st->dummy_bytes, "drop_packets",
+			 (json_int_t)st->drop_packets, "drop_bytes", (json_int_t)st->drop_bytes,
+			 "late_packets", (json_int_t)st->late_packets);
 }
 
 static json_t *session_json(const struct tg_queue *queue, const struct tg_session_state *s)
@@ -71,8 +73,9 @@ static int class_stats_json(const struct dataplane *dp, const struct tg_policy_c
 		ret = dataplane_class_get(dp, generation, index, &loaded, e);
 	if (ret)
 		return ret;
-	o = json_pack("{s:s, s:s, s:i, s:o, s:o}", "name", class->name, "defence", tg_defence_name(class->defence),
-		      "cell", (int)class->cell, "out", counters_json(&out), "in", counters_json(&in));
+	o = json_pack("{s:s, s:s, s:i, s:o, s:o}", "name", class->name, "defence",
+		      tg_defence_name(class->defence), "cell", (int)class->cell, "out", counters_json(&out),
+		      "in", counters_json(&in));
 	if (loaded.queue != TG_NO_QUEUE) {
 		ret = dataplane_queue_get(dp, loaded.queue, &queue, e);
 		if (!ret)
@@ -125,12 +128,13 @@ static int tunnel_stats_json(const struct dataplane *dp, const struct tg_tunnel 
 		json_decref(classes);
 		return ret;
 	}
-	*ret_json = json_pack("{s:s, s:s, s:I, s:o, s:o}", "name", tunnel->name, "engine", "kernel", "generation",
-			      (json_int_t)generation, "classes", classes, "reasons", reasons);
+	*ret_json = json_pack("{s:s, s:s, s:I, s:o, s:o}", "name", tunnel->name, "engine", "kernel",
+			      "generation", (json_int_t)generation, "classes", classes, "reasons", reasons);
 	return *ret_json ? 0 : tg_error(e, -ENOMEM, "out of memory");
 }
 
-int stats_collect(const struct cli *cli, const struct tg_policy *policy, json_t **ret_stats, struct tg_error *e)
+int stats_collect(const struct cli *cli, const struct tg_policy *policy, json_t **ret_stats,
+		  struct tg_error *e)
 {
 	json_t *tunnels = json_array();
 	struct timespec now;

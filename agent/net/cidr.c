@@ -47,8 +47,8 @@ static int conf_open(int family, const char *name, const char *key, int flags)
 	char path[128];
 	int fd;
 
-	if ((size_t)snprintf(path, sizeof(path), "/proc/sys/net/%s/conf/%s/%s", conf_family(family), name, key) >=
-	    sizeof(path))
+	if ((size_t)snprintf(path, sizeof(path), "/proc/sys/net/%s/conf/%s/%s", conf_family(family), name,
+			     key) >= sizeof(path))
 		return -ENAMETOOLONG;
 	fd = open(path, flags | O_CLOEXEC);
 	return fd < 0 ? -errno : fd;
@@ -78,7 +78,8 @@ int net_conf_set(int family, const char *name, const char *key, bool on, struct 
 	if (fd >= 0)
 		close(fd);
 	if (err)
-		return tg_error(e, err, "sysctl net.%s.conf.%s.%s: %s", conf_family(family), name, key, strerror(-err));
+		return tg_error(e, err, "sysctl net.%s.conf.%s.%s: %s", conf_family(family), name, key,
+				strerror(-err));
 	return 0;
 }
 

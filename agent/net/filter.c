@@ -19,7 +19,8 @@ static void restart_count(void *data)
 	*count = 0;
 }
 
-static int count_filters(struct net *net, unsigned ifindex, uint32_t parent, unsigned *ret_count, struct tg_error *e)
+static int count_filters(struct net *net, unsigned ifindex, uint32_t parent, unsigned *ret_count,
+			 struct tg_error *e)
 {
 	struct nlmsghdr *request = net_message(net, RTM_GETTFILTER, NLM_F_DUMP);
 	struct tcmsg *tc = mnl_nlmsg_put_extra_header(request, sizeof(*tc));

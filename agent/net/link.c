@@ -131,8 +131,8 @@ static int take_name(const struct nlmsghdr *reply, void *data)
 	if (err)
 		return err;
 	/* a run that was killed may have left links with no alias yet */
-	if (full.link.alias[0] ? !!strncmp(full.link.alias, list->prefix, strlen(list->prefix)) :
-				 strcmp(list->prefix, TG_LINK_ALIAS) || !net_link_is_ours(&full))
+	if (full.link.alias[0] ? !!strncmp(full.link.alias, list->prefix, strlen(list->prefix))
+			       : strcmp(list->prefix, TG_LINK_ALIAS) || !net_link_is_ours(&full))
 		return 0;
 	entry = net_array_add(&list->names, sizeof(*entry));
 	if (!entry)

@@ -45,8 +45,8 @@ struct net_link {
 /* -ENODEV when there is no such link. */
 int net_link_get(struct net *net, const char *name, struct net_link *ret_link, struct tg_error *e);
 /* Ensures the pair with these names, MTU and transmit queue length, both ends up, with `alias`, ARP and
- * multicast chatter off (NOARP, IFF_MULTICAST cleared, IPv6 addrconf off, so that the kernel itself never sends
- * a packet into it), all segmentation offloads off. A pair that is there but not ours is -EEXIST. */
+ * multicast chatter off (NOARP, IFF_MULTICAST cleared, IPv6 addrconf off, so that the kernel itself never
+ * sends a packet into it), all segmentation offloads off. A pair that is there but not ours is -EEXIST. */
 int net_veth_ensure(struct net *net, const char *name, const char *peer, unsigned mtu, unsigned txqlen,
 		    const char *alias, struct tg_error *e);
 int net_link_set_up(struct net *net, const char *name, bool up, struct tg_error *e);
@@ -54,8 +54,8 @@ int net_link_set_mtu(struct net *net, const char *name, unsigned mtu, struct tg_
 int net_link_set_alias(struct net *net, const char *name, const char *alias, struct tg_error *e);
 /* Deletes the link if it is there and its alias begins with TG_LINK_ALIAS; a foreign one is -EPERM. */
 int net_link_remove(struct net *net, const char *name, struct tg_error *e);
-/* Names of all links whose alias begins with `alias_prefix`, with TG_LINK_ALIAS also of ours without an alias yet;
- * free each name and the array. */
+/* Names of all links whose alias begins with `alias_prefix`, with TG_LINK_ALIAS also of ours without an alias
+ * yet; free each name and the array. */
 int net_link_list(struct net *net, const char *alias_prefix, char ***ret_names, size_t *ret_count,
 		  struct tg_error *e);
 
@@ -64,9 +64,12 @@ int net_link_list(struct net *net, const char *alias_prefix, char ***ret_names, 
 /* Without a connected route: net_route_to_ensure() makes the one that is wanted. */
 int net_addr_ensure(struct net *net, unsigned ifindex, const struct tg_cidr *addr, struct tg_error *e);
 /* Removes addresses of the link that are not in the list (IPv6 link-local ones stay). */
-int net_addr_prune(struct net *net, unsigned ifindex, const struct tg_cidr *keep, size_t count, struct tg_error *e);
-/* Default route of both families through the link in `table`, protocol TG_RT_PROTOCOL; mtu_lock 0 = no lock. */
-int net_route_ensure(struct net *net, uint32_t table, unsigned ifindex, unsigned mtu_lock, struct tg_error *e);
+int net_addr_prune(struct net *net, unsigned ifindex, const struct tg_cidr *keep, size_t count,
+		   struct tg_error *e);
+/* Default route of both families through the link in `table`, protocol TG_RT_PROTOCOL; mtu_lock 0 = no lock.
+ */
+int net_route_ensure(struct net *net, uint32_t table, unsigned ifindex, unsigned mtu_lock,
+		     struct tg_error *e);
 /* A route to `to` through the link in the main table (for allowed IPs), protocol TG_RT_PROTOCOL. */
 int net_route_to_ensure(struct net *net, const struct tg_cidr *to, unsigned ifindex, unsigned mtu_lock,
 			struct tg_error *e);
@@ -116,8 +119,8 @@ struct net_tbf {
 	uint32_t limit;		/* bytes that the TBF itself accounts for; the inner queue bounds packets */
 };
 
-/* Root TBF (handle 1:) with pfifo_fast (handle 2:) inside. An equal one is left untouched: replacing would lose
- * what waits in it. *ret_changed tells which. */
+/* Root TBF (handle 1:) with pfifo_fast (handle 2:) inside. An equal one is left untouched: replacing would
+ * lose what waits in it. *ret_changed tells which. */
 int net_tbf_ensure(struct net *net, unsigned ifindex, const struct net_tbf *tbf, bool *ret_changed,
 		   struct tg_error *e);
 struct net_qdisc {
@@ -142,9 +145,10 @@ enum wg_backend { WG_KERNEL, WG_USERSPACE };
 
 /* Whether this kernel makes `wireguard` links (tried, not guessed from a version). */
 int wg_kernel_available(struct net *net, bool *ret_available, struct tg_error *e);
-/* Ensures the tunnel device with TG_LINK_ALIAS + name: kernel, or a wireguard-go process that outlives us. The
- * program is looked up in PATH, or $TG_WIREGUARD_GO. Waits (bounded, 5 s) until its socket answers. */
-int wg_device_ensure(struct net *net, const char *name, enum wg_backend backend, unsigned mtu, struct tg_error *e);
+/* Ensures the tunnel device with TG_LINK_ALIAS + name: kernel, or a wireguard-go process that outlives us.
+ * The program is looked up in PATH, or $TG_WIREGUARD_GO. Waits (bounded, 5 s) until its socket answers. */
+int wg_device_ensure(struct net *net, const char *name, enum wg_backend backend, unsigned mtu,
+		     struct tg_error *e);
 /* Whether the tunnel's key files can be read and hold keys: changes nothing. */
 int wg_keys_check(const struct tg_tunnel *tunnel, struct tg_error *e);
 /* Sets private key (read from the tunnel's key_file and wiped), listen port, fwmark and peers; peers that the
@@ -173,9 +177,10 @@ int wg_backend_of(struct net *net, const char *name, enum wg_backend *ret_backen
 
 /* Ensures the chains TENSORGUARD (from mangle OUTPUT and PREROUTING) and TENSORGUARD_SAVE (from mangle
  * POSTROUTING) that send undecided packets of the policy's flow rules to the queue and keep the class in the
- * connection mark (shared/mark.h), and TENSORGUARD_MSS (from mangle POSTROUTING) that keeps TCP segments within
- * small cells; chains that the policy does not need are removed. Applied with iptables-restore --noflush in one
- * transaction per family, so that a reload leaves no gap. */
+ * connection mark (shared/mark.h), and TENSORGUARD_MSS (from mangle POSTROUTING) that keeps TCP segments
+ * within small cells; with fail = "closed", TENSORGUARD_CLOSED (from mangle POSTROUTING) drops what a rule
+ * matches on every other device. Chains that the policy does not need are removed. Applied with iptables-restore
+ * --noflush in one transaction per family, so that a reload leaves no gap. */
 int iptables_ensure(const struct tg_policy *policy, struct tg_error *e);
 int iptables_remove(struct tg_error *e);
 /* Whether the chains are there as `policy` needs them. */

@@ -72,8 +72,8 @@ static int stdio_open(const struct process *process, struct stdio *ret_stdio)
 }
 
 /* Between fork() and exec(): only what is safe there. */
-static void __attribute__((noreturn)) become(const struct process *process, const struct stdio *stdio,
-					     char *const environment[], int report)
+static void __attribute__((noreturn))
+become(const struct process *process, const struct stdio *stdio, char *const environment[], int report)
 {
 	struct sigaction action = { .sa_handler = SIG_DFL };
 	int high[3], last, err;

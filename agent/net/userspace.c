@@ -149,7 +149,10 @@ int wg_userspace_start(const char *name, struct tg_error *e)
 	const char *const argv[] = { program && *program ? program : "wireguard-go", name, NULL };
 	const char *const environment[] = { "LOG_LEVEL=error", NULL };
 	struct process process = {
-		.argv = argv, .environment = environment, .daemon = true, .timeout_ms = LAUNCH_TIMEOUT_MS,
+		.argv = argv,
+		.environment = environment,
+		.daemon = true,
+		.timeout_ms = LAUNCH_TIMEOUT_MS,
 	};
 	struct process_result result;
 	int err;

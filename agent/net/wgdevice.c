@@ -54,7 +54,7 @@ static struct tg_cidr masked(const struct tg_cidr *cidr)
 	struct tg_cidr copy = *cidr;
 
 	for (unsigned bit = cidr->length; bit < 8 * net_family_bytes(cidr->family); bit++)
-		copy.addr[bit / 8] &= (uint8_t)~(0x80 >> bit % 8);
+		copy.addr[bit / 8] &= (uint8_t) ~(0x80 >> bit % 8);
 	return copy;
 }
 
@@ -152,7 +152,10 @@ int wg_configure(struct net *net, const struct tg_tunnel *tunnel, enum wg_backen
 	struct wg_secrets secrets;
 	struct wg_state state;
 	struct wg_change change = {
-		.tunnel = tunnel, .secrets = &secrets, .state = &state, .fwmark = fwmark,
+		.tunnel = tunnel,
+		.secrets = &secrets,
+		.state = &state,
+		.fwmark = fwmark,
 	};
 	int err = state_get(net, tunnel->name, backend, &state, e);
 
@@ -265,7 +268,8 @@ static const char *kind_of(enum wg_backend backend)
 	return backend == WG_KERNEL ? "wireguard" : "tun";
 }
 
-/* The tag comes before the device is made to stay: a run that is killed leaves nothing, or what is known as ours. */
+/* The tag comes before the device is made to stay: a run that is killed leaves nothing, or what is known as
+ * ours. */
 static int make_tun(struct net *net, const char *name, struct tg_error *e)
 {
 	char alias[sizeof(((struct net_link *)0)->alias)];
@@ -303,7 +307,8 @@ static int create_userspace(struct net *net, const char *name, struct tg_error *
 	return err ? err : wg_userspace_start(name, e);
 }
 
-/* Whether what is there serves. What is ours and of another kind is removed; a TUN without a process gets one. */
+/* Whether what is there serves. What is ours and of another kind is removed; a TUN without a process gets
+ * one. */
 static int adopt(struct net *net, const struct net_link_full *full, enum wg_backend backend, bool *ret_serves,
 		 struct tg_error *e)
 {
@@ -367,7 +372,8 @@ static int ignore_without_carrier(const char *name, struct tg_error *e)
 	bool on;
 	int err = net_conf_set(AF_INET, name, key, true, e);
 
-	return err || net_conf_get(AF_INET6, name, key, &on) ? err : net_conf_set(AF_INET6, name, key, true, e);
+	return err || net_conf_get(AF_INET6, name, key, &on) ? err
+							     : net_conf_set(AF_INET6, name, key, true, e);
 }
 
 int wg_device_ensure(struct net *net, const char *name, enum wg_backend backend, unsigned mtu,

@@ -248,7 +248,8 @@ static int take_peer(const struct nlattr *attr, struct wg_state *state)
 	}
 	if (!table[WGPEER_A_ALLOWEDIPS])
 		return 0;
-	mnl_attr_for_each_nested(allowed, table[WGPEER_A_ALLOWEDIPS]) {
+	mnl_attr_for_each_nested(allowed, table[WGPEER_A_ALLOWEDIPS])
+	{
 		err = take_allowed(allowed, peer);
 		if (err)
 			return err;
@@ -268,14 +269,15 @@ int wg_genl_take(const struct nlmsghdr *reply, void *data)
 	    mnl_attr_parse(reply, GENL_HDRLEN, net_gather, &attrs) < 0)
 		return -EBADMSG;
 	if (holds(table[WGDEVICE_A_PRIVATE_KEY], WG_KEY_LEN))
-		state->has_private_key = memcmp(mnl_attr_get_payload(table[WGDEVICE_A_PRIVATE_KEY]), no_key,
-						WG_KEY_LEN);
+		state->has_private_key =
+			memcmp(mnl_attr_get_payload(table[WGDEVICE_A_PRIVATE_KEY]), no_key, WG_KEY_LEN);
 	if (holds(table[WGDEVICE_A_LISTEN_PORT], 2))
 		state->listen_port = mnl_attr_get_u16(table[WGDEVICE_A_LISTEN_PORT]);
 	state->fwmark = net_attr_u32(table[WGDEVICE_A_FWMARK], state->fwmark);
 	if (!table[WGDEVICE_A_PEERS])
 		return 0;
-	mnl_attr_for_each_nested(peer, table[WGDEVICE_A_PEERS]) {
+	mnl_attr_for_each_nested(peer, table[WGDEVICE_A_PEERS])
+	{
 		err = take_peer(peer, state);
 		if (err)
 			return err;

@@ -111,8 +111,13 @@ static int probe_wireguard_go(struct probe_context *c, struct tg_error *e)
 
 static int probe_rules(struct probe_context *c, struct tg_error *e)
 {
-	const struct net_rule rule = { .family = AF_INET, .priority = 5400, .proto = IPPROTO_TCP,
-				       .dport = { 1, 2 }, .has_uid = true, .uid_lo = 1, .uid_hi = 2,
+	const struct net_rule rule = { .family = AF_INET,
+				       .priority = 5400,
+				       .proto = IPPROTO_TCP,
+				       .dport = { 1, 2 },
+				       .has_uid = true,
+				       .uid_lo = 1,
+				       .uid_hi = 2,
 				       .blackhole = true };
 
 	return net_rule_ensure(c->net, &rule, e);
@@ -158,16 +163,17 @@ static int probe_cgroup2(struct probe_context *c, struct tg_error *e)
 static const struct probe probes[] = {
 	{ "veth", "queues and segmenter", "CONFIG_VETH", true, probe_veth },
 	{ "tbf", "the clock of paced classes", "CONFIG_NET_SCH_TBF", true, probe_tbf },
-	{ "programs", "classify, pad, pace", "CONFIG_BPF_SYSCALL, CONFIG_NET_CLS_BPF, CONFIG_NET_SCH_INGRESS", true,
-	  probe_programs },
-	{ "rules", "routing into the tunnel, fail closed", "CONFIG_IP_MULTIPLE_TABLES, CONFIG_IPV6_MULTIPLE_TABLES",
-	  true, probe_rules },
-	{ "wireguard", "tunnels in the kernel", "CONFIG_WIREGUARD; else wireguard-go serves", false, probe_wireguard },
-	{ "wireguard-go", "tunnels without kernel WireGuard", "the package wireguard-go and CONFIG_TUN", false,
-	  probe_wireguard_go },
+	{ "programs", "classify, pad, pace", "CONFIG_BPF_SYSCALL, CONFIG_NET_CLS_BPF, CONFIG_NET_SCH_INGRESS",
+	  true, probe_programs },
+	{ "rules", "routing into the tunnel, fail closed",
+	  "CONFIG_IP_MULTIPLE_TABLES, CONFIG_IPV6_MULTIPLE_TABLES", true, probe_rules },
+	{ "wireguard", "tunnels in the kernel", "CONFIG_WIREGUARD; else wireguard-go serves", false,
+	  probe_wireguard },
+	{ "wireguard-go", "tunnels without kernel WireGuard", "the package wireguard-go and CONFIG_TUN",
+	  false, probe_wireguard_go },
 	{ "iptables", "rules with uid, cgroup or sni", "the package iptables", false, probe_iptables },
-	{ "nfqueue", "rules with uid, cgroup or sni", "CONFIG_NETFILTER_NETLINK_QUEUE, CONFIG_NETFILTER_XT_TARGET_NFQUEUE",
-	  false, probe_nfqueue },
+	{ "nfqueue", "rules with uid, cgroup or sni",
+	  "CONFIG_NETFILTER_NETLINK_QUEUE, CONFIG_NETFILTER_XT_TARGET_NFQUEUE", false, probe_nfqueue },
 	{ "cgroup2", "rules with cgroup", "a cgroup2 mount", false, probe_cgroup2 },
 };
 
@@ -204,7 +210,8 @@ static int probe_in_child(struct result *results, struct tg_error *e)
 	if (waitpid(pid, &status, 0) != pid)
 		return tg_error(e, -errno, "cannot wait for the probes: %s", strerror(errno));
 	if (!WIFEXITED(status) || WEXITSTATUS(status))
-		return tg_error(e, -EIO, "the probes could not make a network namespace (needs root, CONFIG_NET_NS)");
+		return tg_error(e, -EIO,
+				"the probes could not make a network namespace (needs root, CONFIG_NET_NS)");
 	return 0;
 }
 
@@ -221,15 +228,15 @@ static json_t *check_json(const struct result *results, const char *kernel)
 	json_t *list = json_array();
 
 	for (int i = 0; i < PROBE_COUNT; i++)
-		json_array_append_new(list, json_pack("{s:s, s:b, s:b, s:s, s:s, s:s}", "name", probes[i].name, "ok",
-						      results[i].ok, "required", probes[i].required, "for",
-						      probes[i].what, "enable", probes[i].enable, "message",
-						      results[i].message));
-	return json_pack("{s:s, s:s, s:s, s:o}", "kernel", kernel, "engine", engine_runs(results) ? "kernel" : "none",
-			 "tunnel",
-			 results[WIREGUARD].ok	  ? "wireguard" :
-			 results[WIREGUARD_GO].ok ? "wireguard-go" :
-						    "external only",
+		json_array_append_new(list, json_pack("{s:s, s:b, s:b, s:s, s:s, s:s}", "name",
+						      probes[i].name, "ok", results[i].ok, "required",
+						      probes[i].required, "for", probes[i].what, "enable",
+						      probes[i].enable, "message", results[i].message));
+	return json_pack("{s:s, s:s, s:s, s:o}", "kernel", kernel, "engine",
+			 engine_runs(results) ? "kernel" : "none", "tunnel",
+			 results[WIREGUARD].ok      ? "wireguard"
+			 : results[WIREGUARD_GO].ok ? "wireguard-go"
+						    : "external only",
 			 "features", list);
 }
 
@@ -258,13 +265,14 @@ int cmd_check(struct cli *cli, struct tg_error *e)
 		return tg_error(e, -EPERM, "needs root: it tries things instead of guessing");
 	if (uname(&name))
 		return tg_error(e, -errno, "uname: %s", strerror(errno));
-	results = mmap(NULL, PROBE_COUNT * sizeof(*results), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	results = mmap(NULL, PROBE_COUNT * sizeof(*results), PROT_READ | PROT_WRITE,
+		       MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (results == MAP_FAILED)
 		return tg_error(e, -errno, "out of memory");
 	ret = probe_in_child(results, e);
 	if (!ret)
-		ret = cli->json ? cli_print_json(check_json(results, name.release), e) :
-				  check_text(results, name.release, e);
+		ret = cli->json ? cli_print_json(check_json(results, name.release), e)
+				: check_text(results, name.release, e);
 	if (!ret && !engine_runs(results))
 		ret = tg_error(e, CLI_REPORTED, "no engine can run here");
 	munmap(results, PROBE_COUNT * sizeof(*results));

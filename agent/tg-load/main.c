@@ -5,7 +5,8 @@ static const struct cli_command commands[] = {
 	{ "up", cmd_up, "[--policy FILE [--site FILE]]",
 	  "bring the data plane up, or repair the running one; does nothing when it is whole" },
 	{ "down", cmd_down, "", "take everything away" },
-	{ "reload", cmd_reload, "--policy FILE [--site FILE]", "swap the policy in one step, without losing a packet" },
+	{ "reload", cmd_reload, "--policy FILE [--site FILE]",
+	  "swap the policy in one step, without losing a packet" },
 	{ "status", cmd_status, "[--repair]", "say whether everything is in place; exit 1 if not" },
 	{ "check", cmd_check, "", "say what this kernel offers and which engine follows" },
 	{ NULL, NULL, NULL, NULL },
@@ -13,6 +14,7 @@ static const struct cli_command commands[] = {
 
 int main(int argc, char **argv)
 {
-	return cli_main("tg-load", "Loads the TensorGuard data plane: tunnel, routes, queues and BPF programs.",
+	return cli_main("tg-load",
+			"Loads the TensorGuard data plane: tunnel, routes, queues and BPF programs.",
 			commands, argc, argv);
 }

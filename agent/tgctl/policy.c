@@ -119,7 +119,9 @@ static const char *in6_text(const struct in6_addr *addr, char text[static INET6_
 static const char *side_name(enum tg_lpm_side side)
 {
 	static const char *const names[] = {
-		[TG_LPM_TO] = "to", [TG_LPM_FROM] = "from", [TG_LPM_ALLOWED] = "allowed",
+		[TG_LPM_TO] = "to",
+		[TG_LPM_FROM] = "from",
+		[TG_LPM_ALLOWED] = "allowed",
 	};
 
 	return names[side];

@@ -52,7 +52,8 @@ static const char *text(const json_t *object, const char *key)
 
 static void print_counters(const char *direction, const json_t *c)
 {
-	printf("    %-4s real %lld packets %lld bytes, pad %lld bytes, dummy %lld packets %lld bytes, dropped %lld, late %lld\n",
+	printf("    %-4s real %lld packets %lld bytes, pad %lld bytes, dummy %lld packets %lld bytes, "
+	       "dropped %lld, late %lld\n",
 	       direction, number(c, "real_packets"), number(c, "real_bytes"), number(c, "pad_bytes"),
 	       number(c, "dummy_packets"), number(c, "dummy_bytes"), number(c, "drop_packets"),
 	       number(c, "late_packets"));
@@ -65,17 +66,20 @@ static void print_session(const json_t *class)
 	if (!session)
 		return;
 	printf("    session: %s, %lld of %lld slots left, %lld started, %lld extended, backlog %lld\n",
-	       json_is_true(json_object_get(session, "always")) ? "always on" :
-	       json_is_true(json_object_get(session, "running")) ? "running" : "none",
+	       json_is_true(json_object_get(session, "always"))    ? "always on"
+	       : json_is_true(json_object_get(session, "running")) ? "running"
+								   : "none",
 	       number(session, "slots_left"), number(session, "slots"), number(session, "sessions"),
 	       number(session, "extensions"), number(session, "backlog"));
 	printf("    delay in the queue: p50 %lld us, p90 %lld us, p99 %lld us over %lld packets\n",
-	       number(delay, "p50_us"), number(delay, "p90_us"), number(delay, "p99_us"), number(delay, "count"));
+	       number(delay, "p50_us"), number(delay, "p90_us"), number(delay, "p99_us"),
+	       number(delay, "count"));
 }
 
 static void print_class(const json_t *class)
 {
-	printf("  class %s: %s, cell %lld\n", text(class, "name"), text(class, "defence"), number(class, "cell"));
+	printf("  class %s: %s, cell %lld\n", text(class, "name"), text(class, "defence"),
+	       number(class, "cell"));
 	print_counters("out", json_object_get(class, "out"));
 	print_counters("in", json_object_get(class, "in"));
 	print_session(class);
@@ -87,14 +91,14 @@ static int print_stats(const json_t *stats, struct tg_error *e)
 	const char *reason;
 	size_t i, j;
 
-	json_array_foreach(json_object_get(stats, "tunnels"), i, tunnel) {
-		printf("tunnel %s: engine %s, generation %lld\n", text(tunnel, "name"), text(tunnel, "engine"),
-		       number(tunnel, "generation"));
-		json_array_foreach(json_object_get(tunnel, "classes"), j, class)
-			print_class(class);
-		json_object_foreach(json_object_get(tunnel, "reasons"), reason, count)
-			if (json_integer_value(count))
-				printf("  %-20s %lld\n", reason, (long long)json_integer_value(count));
+	json_array_foreach(json_object_get(stats, "tunnels"), i, tunnel)
+	{
+		printf("tunnel %s: engine %s, generation %lld\n", text(tunnel, "name"),
+		       text(tunnel, "engine"), number(tunnel, "generation"));
+		json_array_foreach(json_object_get(tunnel, "classes"), j, class) print_class(class);
+		json_object_foreach(json_object_get(tunnel, "reasons"), reason,
+				    count) if (json_integer_value(count))
+			printf("  %-20s %lld\n", reason, (long long)json_integer_value(count));
 	}
 	return fflush(stdout) ? tg_error(e, -EIO, "cannot write to standard output") : 0;
 }
@@ -137,10 +141,11 @@ static json_t *rate_json(const char *tunnel, const json_t *now, const json_t *be
 			 long long ms)
 {
 	const json_t *a = json_object_get(now, direction), *b = json_object_get(before, direction);
-	json_t *o = json_pack("{s:s, s:s, s:s, s:f, s:f, s:f, s:I, s:I}", "tunnel", tunnel, "class", text(now, "name"),
-			      "direction", direction, "real_kbit_s", kbit_s(a, b, "real_bytes", ms), "pad_kbit_s",
-			      kbit_s(a, b, "pad_bytes", ms), "dummy_kbit_s", kbit_s(a, b, "dummy_bytes", ms),
-			      "dropped", (json_int_t)(number(a, "drop_packets") - number(b, "drop_packets")), "late",
+	json_t *o = json_pack("{s:s, s:s, s:s, s:f, s:f, s:f, s:I, s:I}", "tunnel", tunnel, "class",
+			      text(now, "name"), "direction", direction, "real_kbit_s",
+			      kbit_s(a, b, "real_bytes", ms), "pad_kbit_s", kbit_s(a, b, "pad_bytes", ms),
+			      "dummy_kbit_s", kbit_s(a, b, "dummy_bytes", ms), "dropped",
+			      (json_int_t)(number(a, "drop_packets") - number(b, "drop_packets")), "late",
 			      (json_int_t)(number(a, "late_packets") - number(b, "late_packets")));
 	json_t *delay = json_object_get(now, "delay");
 
@@ -154,10 +159,12 @@ static void add_rates(json_t *rates, const json_t *now, const json_t *before, lo
 	const json_t *tunnel, *class;
 	size_t i, j;
 
-	json_array_foreach(json_object_get(now, "tunnels"), i, tunnel) {
+	json_array_foreach(json_object_get(now, "tunnels"), i, tunnel)
+	{
 		const json_t *old = json_array_get(json_object_get(before, "tunnels"), i);
 
-		json_array_foreach(json_object_get(tunnel, "classes"), j, class) {
+		json_array_foreach(json_object_get(tunnel, "classes"), j, class)
+		{
 			const json_t *was = json_array_get(json_object_get(old, "classes"), j);
 
 			json_array_append_new(rates, rate_json(text(tunnel, "name"), class, was, "out", ms));
@@ -173,7 +180,8 @@ static void print_histogram(const json_t *delay)
 	const json_t *bucket;
 	size_t i;
 
-	json_array_foreach(json_object_get(delay, "histogram"), i, bucket) {
+	json_array_foreach(json_object_get(delay, "histogram"), i, bucket)
+	{
 		long long us = number(bucket, "from_us"), n = 0;
 
 		while (us >>= 1)
@@ -193,9 +201,10 @@ static void print_rates(const json_t *sample)
 	const json_t *rate;
 	size_t i;
 
-	printf("%-8s %-16s %-4s %12s %12s %12s %8s %6s\n", "tunnel", "class", "dir", "real kbit/s", "pad kbit/s",
-	       "dummy kbit/s", "dropped", "late");
-	json_array_foreach(json_object_get(sample, "rates"), i, rate) {
+	printf("%-8s %-16s %-4s %12s %12s %12s %8s %6s\n", "tunnel", "class", "dir", "real kbit/s",
+	       "pad kbit/s", "dummy kbit/s", "dropped", "late");
+	json_array_foreach(json_object_get(sample, "rates"), i, rate)
+	{
 		const json_t *delay = json_object_get(rate, "delay");
 
 		printf("%-8s %-16s %-4s %12.1f %12.1f %12.1f %8lld %6lld\n", text(rate, "tunnel"),
@@ -215,8 +224,9 @@ static void print_rates(const json_t *sample)
 
 static int peer_summary(struct instance *in, json_t *sample, struct tg_error *e)
 {
-	static const char *const names[] = { [PEER_UNKNOWN] = "unknown", [PEER_SHAPES] = "yes",
-					     [PEER_DOES_NOT_SHAPE] = "no" };
+	static const char *const names[] = {
+		[PEER_UNKNOWN] = "unknown", [PEER_SHAPES] = "yes", [PEER_DOES_NOT_SHAPE] = "no"
+	};
 	int shaping = PEER_UNKNOWN;
 	struct report report;
 	int ret = instance_inspect(in, &report, e);

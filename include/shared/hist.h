@@ -14,10 +14,22 @@ tg_inline __u32 tg_hist_log2(__u64 v)
 {
 	__u32 log = 0;
 
-	if (v >> 16) { v >>= 16; log += 16; }
-	if (v >> 8) { v >>= 8; log += 8; }
-	if (v >> 4) { v >>= 4; log += 4; }
-	if (v >> 2) { v >>= 2; log += 2; }
+	if (v >> 16) {
+		v >>= 16;
+		log += 16;
+	}
+	if (v >> 8) {
+		v >>= 8;
+		log += 8;
+	}
+	if (v >> 4) {
+		v >>= 4;
+		log += 4;
+	}
+	if (v >> 2) {
+		v >>= 2;
+		log += 2;
+	}
 	return log + (__u32)(v >> 1);
 }
 

@@ -123,7 +123,8 @@ tg_inline void tg_session_count_down(struct tg_session_state *s, int real)
 	}
 }
 
-/* Real cells that go out on their own time, with pauses between, tell that no clock cell is there to pace them. */
+/* Real cells that go out on their own time, with pauses between, tell that no clock cell is there to pace
+ * them. */
 tg_inline void tg_session_note_time(struct tg_session_state *s, const struct tg_queue *q, __u64 now, int real)
 {
 	if (!real) {

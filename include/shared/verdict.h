@@ -10,35 +10,40 @@
 
 enum tg_reason {
 	/* sent on */
-	TG_PASS_RELEASED,	/* pass: shaped before, comes from an internal pair */
-	TG_PASS_PADDED,		/* pass: padded, class without a queue */
-	TG_PASS_QUEUED,		/* redirect: padded and put into its class's queue */
-	TG_PASS_SEGMENT,	/* redirect: a GSO super-packet, to be cut and padded piece by piece */
-	TG_PASS_CELL_REAL,	/* redirect: the queue released a real cell into the tunnel */
-	TG_PASS_CELL_DUMMY,	/* redirect: the queue released its clock cell, a dummy went out */
-	TG_PASS_CELL_IDLE,	/* redirect: the clock cell went round, no session, nothing sent */
-	TG_PASS_INGRESS,	/* pass: a real packet from the peer */
+	TG_PASS_RELEASED,   /* pass: shaped before, comes from an internal pair */
+	TG_PASS_PADDED,     /* pass: padded, class without a queue */
+	TG_PASS_QUEUED,     /* redirect: padded and put into its class's queue */
+	TG_PASS_SEGMENT,    /* redirect: a GSO super-packet, to be cut and padded piece by piece */
+	TG_PASS_CELL_REAL,  /* redirect: the queue released a real cell into the tunnel */
+	TG_PASS_CELL_DUMMY, /* redirect: the queue released its clock cell, a dummy went out */
+	TG_PASS_CELL_IDLE,  /* redirect: the clock cell went round, no session, nothing sent */
+	TG_PASS_INGRESS,    /* pass: a real packet from the peer */
 	/* sent on, and worth knowing */
-	TG_NOTE_FRAGMENT,	/* a fragment: classified by addresses and protocol, ports ignored (counted beside its verdict) */
-	TG_NOTE_EXT_HEADER,	/* IPv6 extension headers were skipped to find the ports (counted beside its verdict) */
-	TG_NOTE_ICMP_ERROR,	/* an ICMP error: classified by addresses and protocol (counted beside its verdict) */
-	TG_NOTE_DEFAULT,	/* no rule matched: default class (counted beside its verdict) */
-	TG_NOTE_ECN,		/* the inner ECN field was set to Not-ECT (counted beside its verdict) */
-	TG_NOTE_LATE,		/* a real cell waited longer than its class's delay budget (counted beside its verdict) */
-	TG_NOTE_EXTENDED,	/* a session was not idle at its end: one quantum more (counted beside its verdict) */
+	TG_NOTE_FRAGMENT,   /* a fragment: classified by addresses and protocol, ports ignored (counted beside
+			       its verdict) */
+	TG_NOTE_EXT_HEADER, /* IPv6 extension headers were skipped to find the ports (counted beside its
+			       verdict) */
+	TG_NOTE_ICMP_ERROR, /* an ICMP error: classified by addresses and protocol (counted beside its
+			       verdict) */
+	TG_NOTE_DEFAULT,    /* no rule matched: default class (counted beside its verdict) */
+	TG_NOTE_ECN,        /* the inner ECN field was set to Not-ECT (counted beside its verdict) */
+	TG_NOTE_LATE, /* a real cell waited longer than its class's delay budget (counted beside its verdict)
+		       */
+	TG_NOTE_EXTENDED, /* a session was not idle at its end: one quantum more (counted beside its verdict)
+			   */
 	/* dropped */
-	TG_DROP_DUMMY,		/* ingress: a dummy from the peer, its job is done */
-	TG_DROP_OVERSIZE,	/* longer than the class's cell: padding cannot hide it */
-	TG_DROP_TRUNCATED,	/* headers or the stated IP length exceed the packet */
-	TG_DROP_NOT_IP,		/* neither IPv4 nor IPv6 */
-	TG_DROP_VLAN,		/* a VLAN tag on an L3 tunnel */
-	TG_DROP_OVERFLOW,	/* queue beyond the delay budget (overflow = drop) or beyond the hard limit */
-	TG_DROP_LINK_CHATTER,	/* multicast of link scope that no rule asks for: a tunnel has no link */
-	TG_DROP_NOT_ALLOWED,	/* to no peer's allowed_ips: WireGuard would drop it and leave its slot empty */
-	TG_DROP_GSO,		/* a super-packet behind the segmenter: someone turned offloads on again */
-	TG_DROP_NO_CLASS,	/* the class or its queue is not configured: fail closed */
-	TG_DROP_HELPER,		/* a kernel helper failed (no memory, mostly) */
-	TG_DROP_STRAY,		/* a packet on an internal pair that we did not put there */
+	TG_DROP_DUMMY,        /* ingress: a dummy from the peer, its job is done */
+	TG_DROP_OVERSIZE,     /* longer than the class's cell: padding cannot hide it */
+	TG_DROP_TRUNCATED,    /* headers or the stated IP length exceed the packet */
+	TG_DROP_NOT_IP,       /* neither IPv4 nor IPv6 */
+	TG_DROP_VLAN,         /* a VLAN tag on an L3 tunnel */
+	TG_DROP_OVERFLOW,     /* queue beyond the delay budget (overflow = drop) or beyond the hard limit */
+	TG_DROP_LINK_CHATTER, /* multicast of link scope that no rule asks for: a tunnel has no link */
+	TG_DROP_NOT_ALLOWED,  /* to no peer's allowed_ips: WireGuard would drop it and leave its slot empty */
+	TG_DROP_GSO,          /* a super-packet behind the segmenter: someone turned offloads on again */
+	TG_DROP_NO_CLASS,     /* the class or its queue is not configured: fail closed */
+	TG_DROP_HELPER,       /* a kernel helper failed (no memory, mostly) */
+	TG_DROP_STRAY,        /* a packet on an internal pair that we did not put there */
 	TG_REASON_COUNT
 };
 

@@ -20,6 +20,7 @@ struct tg_error {
 int tg_error(struct tg_error *e, int err, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
 /* Puts a prefix, formatted, and ": " before the message that `e` holds. Returns `err`. */
-int tg_error_prefix(struct tg_error *e, int err, const char *format, ...) __attribute__((format(printf, 3, 4)));
+int tg_error_prefix(struct tg_error *e, int err, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
 
 #endif

@@ -88,7 +88,8 @@ static int warn_constant(struct conf *c, const struct tg_policy_class *class, bo
 	if (!ret && ipv6 && class->cell < IPV6_LEAST_MTU)
 		ret = conf_warn(
 			c, class->line,
-			"class '%s': forwarded IPv6 datagrams above %u bytes do not fit its cell and are dropped, "
+			"class '%s': forwarded IPv6 datagrams above %u bytes do not fit its cell and are "
+			"dropped, "
 			"this host's own are cut into fragments; IPv6 promises applications %u (RFC 8200)",
 			class->name, class->cell, IPV6_LEAST_MTU);
 	return ret;

@@ -145,9 +145,11 @@ static int parse_ports(struct conf_group *g, const char *key, struct tg_port_ran
 		ret = parse_span(g->conf, config_setting_get_elem(s, (unsigned)i), 1, 65535, &lo, &hi);
 		/* fib_rule_port_range_valid() in the kernel's fib_rules.c wants an end below 65535 */
 		if (!ret && lo > 1 && hi == 65535)
-			ret = conf_expected(g->conf, config_setting_get_elem(s, (unsigned)i),
-					    "a range that ends at 65534, the last port that the kernel's routing "
-					    "rules can match; for all ports leave %s out", key);
+			ret = conf_expected(
+				g->conf, config_setting_get_elem(s, (unsigned)i),
+				"a range that ends at 65534, the last port that the kernel's routing "
+				"rules can match; for all ports leave %s out",
+				key);
 		if (ret) {
 			free(list);
 			return ret;

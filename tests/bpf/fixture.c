@@ -44,7 +44,8 @@ const struct dataplane *fixture(void)
 	for (int i = 0; i < DP_MAP_COUNT; i++)
 		dataplane.maps[i] = bpf_object__find_map_fd_by_name(skel->obj, dp_map_names[i]);
 	for (int i = 0; i < DP_PROG_COUNT; i++)
-		dataplane.progs[i] = bpf_program__fd(bpf_object__find_program_by_name(skel->obj, dp_prog_names[i]));
+		dataplane.progs[i] =
+			bpf_program__fd(bpf_object__find_program_by_name(skel->obj, dp_prog_names[i]));
 	return &dataplane;
 }
 
@@ -88,15 +89,17 @@ void fixture_policy(const char *text)
 struct outcome fixture_run(enum dp_prog prog, const struct run *run)
 {
 	const struct dataplane *dp = fixture();
-	struct __sk_buff ctx = { .mark = run->mark, .ingress_ifindex = run->ingress_ifindex, .gso_size = run->gso_size,
+	struct __sk_buff ctx = { .mark = run->mark,
+				 .ingress_ifindex = run->ingress_ifindex,
+				 .gso_size = run->gso_size,
 				 .gso_segs = run->gso_size ? 2 : 0 };
 	struct outcome o = { .verdict = -1 };
 	uint64_t before[TG_REASON_COUNT];
 	uint8_t frame[PACKET_ROOM];
 	size_t len = run->frame_len;
-	DECLARE_LIBBPF_OPTS(bpf_test_run_opts, opts, .ctx_in = &ctx, .ctx_size_in = sizeof(ctx), .ctx_out = &ctx,
-			    .ctx_size_out = sizeof(ctx), .data_out = o.frame, .data_size_out = sizeof(o.frame),
-			    .repeat = 1);
+	DECLARE_LIBBPF_OPTS(bpf_test_run_opts, opts, .ctx_in = &ctx, .ctx_size_in = sizeof(ctx),
+			    .ctx_out = &ctx, .ctx_size_out = sizeof(ctx), .data_out = o.frame,
+			    .data_size_out = sizeof(o.frame), .repeat = 1);
 
 	if (run->packet)
 		len = packet_build(run->packet, frame);

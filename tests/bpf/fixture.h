@@ -25,7 +25,8 @@ struct outcome {
 
 /* Loads (once) and returns the programs; ends the process if the kernel refuses them. */
 const struct dataplane *fixture(void);
-/* Compiles the text of a policy and puts its first tunnel in force. Queue i gets id i, head and tail are `lo`. */
+/* Compiles the text of a policy and puts its first tunnel in force. Queue i gets id i, head and tail are
+ * `lo`. */
 void fixture_policy(const char *text);
 struct outcome fixture_run(enum dp_prog prog, const struct run *run);
 struct tg_stats fixture_stats(enum tg_direction direction, unsigned class);

@@ -15,7 +15,8 @@
 static size_t transport_header(const struct packet_spec *s, uint8_t *at)
 {
 	struct tcphdr tcp = { .source = htons(s->sport), .dest = htons(s->dport), .doff = 5, .ack = 1 };
-	struct udphdr udp = { .source = htons(s->sport), .dest = htons(s->dport),
+	struct udphdr udp = { .source = htons(s->sport),
+			      .dest = htons(s->dport),
 			      .len = htons((uint16_t)(sizeof(udp) + s->payload)) };
 	struct icmphdr icmp = { .type = s->icmp_type };
 
@@ -50,7 +51,11 @@ uint16_t packet_ipv4_check(const uint8_t *ip)
 static size_t build_v4(const struct packet_spec *s, uint8_t *at, size_t rest)
 {
 	unsigned ihl = s->ihl ? s->ihl : 5, header = ihl > 5 ? ihl * 4 : 20;
-	struct iphdr ip = { .version = 4, .ihl = ihl & 15, .tos = s->tos, .ttl = 64, .protocol = s->proto,
+	struct iphdr ip = { .version = 4,
+			    .ihl = ihl & 15,
+			    .tos = s->tos,
+			    .ttl = 64,
+			    .protocol = s->proto,
 			    .frag_off = htons(s->frag_off),
 			    .tot_len = htons((uint16_t)((int)(header + rest) + s->lie_length)) };
 	uint16_t check;
@@ -66,7 +71,8 @@ static size_t build_v4(const struct packet_spec *s, uint8_t *at, size_t rest)
 	return header;
 }
 
-/* Extension headers from front to back; returns their length and the next-header value of the fixed header. */
+/* Extension headers from front to back; returns their length and the next-header value of the fixed header.
+ */
 static size_t extensions(const struct packet_spec *s, uint8_t *at, uint8_t *ret_first)
 {
 	uint8_t *next = ret_first;

@@ -16,9 +16,10 @@ struct packet_spec {
 	uint8_t icmp_type;
 	unsigned payload;	/* bytes behind the transport header */
 	uint8_t tos;		/* IPv4 TOS or IPv6 traffic class */
-	uint16_t frag_off;	/* IPv4: as in the header, host order; IPv6: != 0 adds a fragment header with it */
-	uint8_t ihl;		/* IPv4 header words; 0 = 5. Larger ones are filled with NOPs, smaller ones lie */
-	unsigned ext_hopopts;	/* IPv6: number of hop-by-hop headers of 8 bytes (more than one is hostile, and parsed) */
+	uint16_t frag_off; /* IPv4: as in the header, host order; IPv6: != 0 adds a fragment header with it */
+	uint8_t ihl;       /* IPv4 header words; 0 = 5. Larger ones are filled with NOPs, smaller ones lie */
+	unsigned ext_hopopts; /* IPv6: number of hop-by-hop headers of 8 bytes (more than one is hostile, and
+				 parsed) */
 	int lie_length;		/* added to the stated IP length */
 	unsigned cut;		/* bytes cut off the end after building */
 	unsigned trailer;	/* bytes appended behind the IP packet */

@@ -13,20 +13,25 @@
 #include "shared/mark.h"
 
 static const char pad_policy[] =
-	"version = 1; name = \"t\"; policy_version = 1L; role = \"edge\"; profile = \"lab\"; fail = \"closed\";\n"
+	"version = 1; name = \"t\"; policy_version = 1L; role = \"edge\"; profile = \"lab\"; fail = "
+	"\"closed\";\n"
 	"tunnels = ( { name = \"tg0\"; external = \"wgx\"; mtu = 1420; default = \"rest\"; classes = (\n"
 	" { name = \"rest\"; defence = \"pad\"; pad = \"cell\"; cell = 1420; },\n"
 	" { name = \"small\"; defence = \"pad\"; pad = \"cell\"; cell = 256; },\n"
-	" { name = \"steps\"; defence = \"pad\"; pad = \"buckets\"; cell = 1024; buckets = ( 128, 512, 1024 ); },\n"
+	" { name = \"steps\"; defence = \"pad\"; pad = \"buckets\"; cell = 1024; buckets = ( 128, 512, 1024 "
+	"); },\n"
 	" { name = \"power\"; defence = \"pad\"; pad = \"pow2\"; cell = 1024; },\n"
 	" { name = \"any\"; defence = \"pad\"; pad = \"uniform\"; cell = 1024; } ); } );\n"
 	"rules = (\n"
-	" { tunnel = \"tg0\"; class = \"steps\"; to = ( \"10.1.2.0/24\" ); proto = \"tcp\"; ports = ( \"1000-1999\" ); },\n"
-	" { tunnel = \"tg0\"; class = \"small\"; to = ( \"10.1.0.0/16\", \"fd00:1::/32\" ); proto = \"udp\"; },\n"
+	" { tunnel = \"tg0\"; class = \"steps\"; to = ( \"10.1.2.0/24\" ); proto = \"tcp\"; ports = ( "
+	"\"1000-1999\" ); },\n"
+	" { tunnel = \"tg0\"; class = \"small\"; to = ( \"10.1.0.0/16\", \"fd00:1::/32\" ); proto = \"udp\"; "
+	"},\n"
 	" { tunnel = \"tg0\"; class = \"power\"; to = ( \"10.2.0.0/16\" ); from = ( \"10.9.0.0/16\" ); },\n"
 	" { tunnel = \"tg0\"; class = \"any\"; to = ( \"10.3.0.0/16\" ); mark = \"0x10/0xff\"; },\n"
 	" { tunnel = \"tg0\"; class = \"steps\"; to = ( \"224.0.0.9/32\" ); },\n"
-	" { tunnel = \"tg0\"; class = \"steps\"; to = ( \"10.4.0.0/16\" ); proto = \"tcp\"; source_ports = ( 5000 ); }\n"
+	" { tunnel = \"tg0\"; class = \"steps\"; to = ( \"10.4.0.0/16\" ); proto = \"tcp\"; source_ports = ( "
+	"5000 ); }\n"
 	");\n";
 
 struct guard_case {
@@ -42,77 +47,235 @@ struct guard_case {
 #define V6(d) .family = 6, .src = "fd54::2", .dst = d
 
 static const struct guard_case guard_cases[] = {
-	{ "no rule: default class", { V4("10.50.0.1"), .proto = IPPROTO_UDP, .payload = 10 }, 0, TC_ACT_OK, 1420,
+	{ "no rule: default class",
+	  { V4("10.50.0.1"), .proto = IPPROTO_UDP, .payload = 10 },
+	  0,
+	  TC_ACT_OK,
+	  1420,
 	  TG_PASS_PADDED },
-	{ "IPv4 prefix and protocol", { V4("10.1.9.9"), .proto = IPPROTO_UDP, .payload = 10 }, 0, TC_ACT_OK, 256,
+	{ "IPv4 prefix and protocol",
+	  { V4("10.1.9.9"), .proto = IPPROTO_UDP, .payload = 10 },
+	  0,
+	  TC_ACT_OK,
+	  256,
 	  TG_PASS_PADDED },
-	{ "IPv6 prefix and protocol", { V6("fd00:1::9"), .proto = IPPROTO_UDP, .payload = 10 }, 0, TC_ACT_OK, 256,
+	{ "IPv6 prefix and protocol",
+	  { V6("fd00:1::9"), .proto = IPPROTO_UDP, .payload = 10 },
+	  0,
+	  TC_ACT_OK,
+	  256,
 	  TG_PASS_PADDED },
-	{ "prefix of another length", { V6("fd00:2::9"), .proto = IPPROTO_UDP, .payload = 10 }, 0, TC_ACT_OK, 1420,
+	{ "prefix of another length",
+	  { V6("fd00:2::9"), .proto = IPPROTO_UDP, .payload = 10 },
+	  0,
+	  TC_ACT_OK,
+	  1420,
 	  TG_PASS_PADDED },
-	{ "other protocol", { V4("10.1.9.9"), .proto = IPPROTO_TCP, .dport = 1500 }, 0, TC_ACT_OK, 1420,
+	{ "other protocol",
+	  { V4("10.1.9.9"), .proto = IPPROTO_TCP, .dport = 1500 },
+	  0,
+	  TC_ACT_OK,
+	  1420,
 	  TG_PASS_PADDED },
-	{ "inner prefix, port inside", { V4("10.1.2.3"), .proto = IPPROTO_TCP, .dport = 1500, .payload = 200 }, 0,
-	  TC_ACT_OK, 512, TG_PASS_PADDED },
-	{ "first port of the range", { V4("10.1.2.3"), .proto = IPPROTO_TCP, .dport = 1000 }, 0, TC_ACT_OK, 128,
+	{ "inner prefix, port inside",
+	  { V4("10.1.2.3"), .proto = IPPROTO_TCP, .dport = 1500, .payload = 200 },
+	  0,
+	  TC_ACT_OK,
+	  512,
 	  TG_PASS_PADDED },
-	{ "last port of the range", { V4("10.1.2.3"), .proto = IPPROTO_TCP, .dport = 1999 }, 0, TC_ACT_OK, 128,
+	{ "first port of the range",
+	  { V4("10.1.2.3"), .proto = IPPROTO_TCP, .dport = 1000 },
+	  0,
+	  TC_ACT_OK,
+	  128,
 	  TG_PASS_PADDED },
-	{ "port below", { V4("10.1.2.3"), .proto = IPPROTO_TCP, .dport = 999 }, 0, TC_ACT_OK, 1420, TG_PASS_PADDED },
-	{ "port above", { V4("10.1.2.3"), .proto = IPPROTO_TCP, .dport = 2000 }, 0, TC_ACT_OK, 1420, TG_PASS_PADDED },
-	{ "inner prefix, rule of the outer one", { V4("10.1.2.3"), .proto = IPPROTO_UDP }, 0, TC_ACT_OK, 256,
+	{ "last port of the range",
+	  { V4("10.1.2.3"), .proto = IPPROTO_TCP, .dport = 1999 },
+	  0,
+	  TC_ACT_OK,
+	  128,
 	  TG_PASS_PADDED },
-	{ "source port", { V4("10.4.0.1"), .proto = IPPROTO_TCP, .sport = 5000 }, 0, TC_ACT_OK, 128, TG_PASS_PADDED },
-	{ "other source port", { V4("10.4.0.1"), .proto = IPPROTO_TCP, .sport = 5001 }, 0, TC_ACT_OK, 1420,
+	{ "port below",
+	  { V4("10.1.2.3"), .proto = IPPROTO_TCP, .dport = 999 },
+	  0,
+	  TC_ACT_OK,
+	  1420,
 	  TG_PASS_PADDED },
-	{ "from matches", { .family = 4, .src = "10.9.1.1", .dst = "10.2.0.1", .proto = IPPROTO_UDP, .payload = 72 }, 0,
-	  TC_ACT_OK, 128, TG_PASS_PADDED },
-	{ "from does not match", { V4("10.2.0.1"), .proto = IPPROTO_UDP, .payload = 72 }, 0, TC_ACT_OK, 1420,
+	{ "port above",
+	  { V4("10.1.2.3"), .proto = IPPROTO_TCP, .dport = 2000 },
+	  0,
+	  TC_ACT_OK,
+	  1420,
 	  TG_PASS_PADDED },
-	{ "mark does not match", { V4("10.3.0.1"), .proto = IPPROTO_UDP }, 0x11, TC_ACT_OK, 1420, TG_PASS_PADDED },
-	{ "fills its cell", { V4("10.1.9.9"), .proto = IPPROTO_UDP, .payload = 228 }, 0, TC_ACT_OK, 256,
+	{ "inner prefix, rule of the outer one",
+	  { V4("10.1.2.3"), .proto = IPPROTO_UDP },
+	  0,
+	  TC_ACT_OK,
+	  256,
 	  TG_PASS_PADDED },
-	{ "one byte too long", { V4("10.1.9.9"), .proto = IPPROTO_UDP, .payload = 229 }, 0, TC_ACT_SHOT, 0,
+	{ "source port",
+	  { V4("10.4.0.1"), .proto = IPPROTO_TCP, .sport = 5000 },
+	  0,
+	  TC_ACT_OK,
+	  128,
+	  TG_PASS_PADDED },
+	{ "other source port",
+	  { V4("10.4.0.1"), .proto = IPPROTO_TCP, .sport = 5001 },
+	  0,
+	  TC_ACT_OK,
+	  1420,
+	  TG_PASS_PADDED },
+	{ "from matches",
+	  { .family = 4, .src = "10.9.1.1", .dst = "10.2.0.1", .proto = IPPROTO_UDP, .payload = 72 },
+	  0,
+	  TC_ACT_OK,
+	  128,
+	  TG_PASS_PADDED },
+	{ "from does not match",
+	  { V4("10.2.0.1"), .proto = IPPROTO_UDP, .payload = 72 },
+	  0,
+	  TC_ACT_OK,
+	  1420,
+	  TG_PASS_PADDED },
+	{ "mark does not match",
+	  { V4("10.3.0.1"), .proto = IPPROTO_UDP },
+	  0x11,
+	  TC_ACT_OK,
+	  1420,
+	  TG_PASS_PADDED },
+	{ "fills its cell",
+	  { V4("10.1.9.9"), .proto = IPPROTO_UDP, .payload = 228 },
+	  0,
+	  TC_ACT_OK,
+	  256,
+	  TG_PASS_PADDED },
+	{ "one byte too long",
+	  { V4("10.1.9.9"), .proto = IPPROTO_UDP, .payload = 229 },
+	  0,
+	  TC_ACT_SHOT,
+	  0,
 	  TG_DROP_OVERSIZE },
-	{ "trailing bytes are no data", { V4("10.1.9.9"), .proto = IPPROTO_UDP, .payload = 10, .trailer = 400 }, 0,
-	  TC_ACT_OK, 256, TG_PASS_PADDED },
-	{ "bucket edge", { V4("10.1.2.3"), .proto = IPPROTO_TCP, .dport = 1500, .payload = 88 }, 0, TC_ACT_OK, 128,
+	{ "trailing bytes are no data",
+	  { V4("10.1.9.9"), .proto = IPPROTO_UDP, .payload = 10, .trailer = 400 },
+	  0,
+	  TC_ACT_OK,
+	  256,
 	  TG_PASS_PADDED },
-	{ "bucket edge + 1", { V4("10.1.2.3"), .proto = IPPROTO_TCP, .dport = 1500, .payload = 89 }, 0, TC_ACT_OK, 512,
+	{ "bucket edge",
+	  { V4("10.1.2.3"), .proto = IPPROTO_TCP, .dport = 1500, .payload = 88 },
+	  0,
+	  TC_ACT_OK,
+	  128,
 	  TG_PASS_PADDED },
-	{ "IPv4 options", { V4("10.1.2.3"), .proto = IPPROTO_TCP, .dport = 1500, .ihl = 15 }, 0, TC_ACT_OK, 128,
+	{ "bucket edge + 1",
+	  { V4("10.1.2.3"), .proto = IPPROTO_TCP, .dport = 1500, .payload = 89 },
+	  0,
+	  TC_ACT_OK,
+	  512,
 	  TG_PASS_PADDED },
-	{ "first fragment: ports do not count", { V4("10.1.2.3"), .proto = IPPROTO_TCP, .dport = 9, .frag_off = 0x2000 },
-	  0, TC_ACT_OK, 128, TG_PASS_PADDED },
-	{ "later fragment", { V4("10.1.2.3"), .proto = IPPROTO_TCP, .frag_off = 100 }, 0, TC_ACT_OK, 128,
+	{ "IPv4 options",
+	  { V4("10.1.2.3"), .proto = IPPROTO_TCP, .dport = 1500, .ihl = 15 },
+	  0,
+	  TC_ACT_OK,
+	  128,
 	  TG_PASS_PADDED },
-	{ "IPv6 fragment", { V6("fd00:1::9"), .proto = IPPROTO_UDP, .frag_off = 0x0100 }, 0, TC_ACT_OK, 256,
+	{ "first fragment: ports do not count",
+	  { V4("10.1.2.3"), .proto = IPPROTO_TCP, .dport = 9, .frag_off = 0x2000 },
+	  0,
+	  TC_ACT_OK,
+	  128,
 	  TG_PASS_PADDED },
-	{ "hop-by-hop header", { V6("fd00:1::9"), .proto = IPPROTO_UDP, .ext_hopopts = 1 }, 0, TC_ACT_OK, 256,
+	{ "later fragment",
+	  { V4("10.1.2.3"), .proto = IPPROTO_TCP, .frag_off = 100 },
+	  0,
+	  TC_ACT_OK,
+	  128,
 	  TG_PASS_PADDED },
-	{ "too many extension headers", { V6("fd00:1::9"), .proto = IPPROTO_UDP, .ext_hopopts = 7 }, 0, TC_ACT_OK, 1420,
+	{ "IPv6 fragment",
+	  { V6("fd00:1::9"), .proto = IPPROTO_UDP, .frag_off = 0x0100 },
+	  0,
+	  TC_ACT_OK,
+	  256,
 	  TG_PASS_PADDED },
-	{ "MLD report", { V6("ff02::16"), .proto = IPPROTO_ICMPV6, .icmp_type = 143, .ext_hopopts = 1 }, 0, TC_ACT_SHOT,
-	  0, TG_DROP_LINK_CHATTER },
-	{ "IGMP report", { V4("224.0.0.22"), .proto = IPPROTO_IGMP, .payload = 8 }, 0, TC_ACT_SHOT, 0,
+	{ "hop-by-hop header",
+	  { V6("fd00:1::9"), .proto = IPPROTO_UDP, .ext_hopopts = 1 },
+	  0,
+	  TC_ACT_OK,
+	  256,
+	  TG_PASS_PADDED },
+	{ "too many extension headers",
+	  { V6("fd00:1::9"), .proto = IPPROTO_UDP, .ext_hopopts = 7 },
+	  0,
+	  TC_ACT_OK,
+	  1420,
+	  TG_PASS_PADDED },
+	{ "MLD report",
+	  { V6("ff02::16"), .proto = IPPROTO_ICMPV6, .icmp_type = 143, .ext_hopopts = 1 },
+	  0,
+	  TC_ACT_SHOT,
+	  0,
 	  TG_DROP_LINK_CHATTER },
-	{ "multicast of wider scope", { V6("ff05::1"), .proto = IPPROTO_UDP }, 0, TC_ACT_OK, 1420, TG_PASS_PADDED },
-	{ "link multicast that a rule asks for", { V4("224.0.0.9"), .proto = IPPROTO_UDP }, 0, TC_ACT_OK, 128,
+	{ "IGMP report",
+	  { V4("224.0.0.22"), .proto = IPPROTO_IGMP, .payload = 8 },
+	  0,
+	  TC_ACT_SHOT,
+	  0,
+	  TG_DROP_LINK_CHATTER },
+	{ "multicast of wider scope",
+	  { V6("ff05::1"), .proto = IPPROTO_UDP },
+	  0,
+	  TC_ACT_OK,
+	  1420,
 	  TG_PASS_PADDED },
-	{ "header length below 20", { V4("10.1.9.9"), .proto = IPPROTO_UDP, .ihl = 4 }, 0, TC_ACT_SHOT, 0,
+	{ "link multicast that a rule asks for",
+	  { V4("224.0.0.9"), .proto = IPPROTO_UDP },
+	  0,
+	  TC_ACT_OK,
+	  128,
+	  TG_PASS_PADDED },
+	{ "header length below 20",
+	  { V4("10.1.9.9"), .proto = IPPROTO_UDP, .ihl = 4 },
+	  0,
+	  TC_ACT_SHOT,
+	  0,
 	  TG_DROP_TRUNCATED },
-	{ "stated length above the packet", { V4("10.1.9.9"), .proto = IPPROTO_UDP, .lie_length = 1 }, 0, TC_ACT_SHOT, 0,
+	{ "stated length above the packet",
+	  { V4("10.1.9.9"), .proto = IPPROTO_UDP, .lie_length = 1 },
+	  0,
+	  TC_ACT_SHOT,
+	  0,
 	  TG_DROP_TRUNCATED },
-	{ "stated length below the header", { V4("10.1.9.9"), .proto = IPPROTO_UDP, .lie_length = -20 }, 0, TC_ACT_SHOT,
-	  0, TG_DROP_TRUNCATED },
-	{ "no room for ports", { V4("10.1.9.9"), .proto = IPPROTO_UDP, .lie_length = -6, .cut = 6 }, 0, TC_ACT_SHOT, 0,
+	{ "stated length below the header",
+	  { V4("10.1.9.9"), .proto = IPPROTO_UDP, .lie_length = -20 },
+	  0,
+	  TC_ACT_SHOT,
+	  0,
 	  TG_DROP_TRUNCATED },
-	{ "IPv6 stated length too long", { V6("fd00:1::9"), .proto = IPPROTO_UDP, .lie_length = 1 }, 0, TC_ACT_SHOT, 0,
+	{ "no room for ports",
+	  { V4("10.1.9.9"), .proto = IPPROTO_UDP, .lie_length = -6, .cut = 6 },
+	  0,
+	  TC_ACT_SHOT,
+	  0,
 	  TG_DROP_TRUNCATED },
-	{ "IPv6 chain runs out", { V6("fd00:1::9"), .proto = IPPROTO_HOPOPTS }, 0, TC_ACT_SHOT, 0, TG_DROP_TRUNCATED },
+	{ "IPv6 stated length too long",
+	  { V6("fd00:1::9"), .proto = IPPROTO_UDP, .lie_length = 1 },
+	  0,
+	  TC_ACT_SHOT,
+	  0,
+	  TG_DROP_TRUNCATED },
+	{ "IPv6 chain runs out",
+	  { V6("fd00:1::9"), .proto = IPPROTO_HOPOPTS },
+	  0,
+	  TC_ACT_SHOT,
+	  0,
+	  TG_DROP_TRUNCATED },
 	{ "ARP", { .ethertype = 0x0806, .payload = 28 }, 0, TC_ACT_SHOT, 0, TG_DROP_NOT_IP },
-	{ "version does not fit the ethertype", { V4("10.1.9.9"), .proto = IPPROTO_UDP, .payload = 60,
-						  .ethertype = 0x86dd }, 0, TC_ACT_SHOT, 0, TG_DROP_TRUNCATED },
+	{ "version does not fit the ethertype",
+	  { V4("10.1.9.9"), .proto = IPPROTO_UDP, .payload = 60, .ethertype = 0x86dd },
+	  0,
+	  TC_ACT_SHOT,
+	  0,
+	  TG_DROP_TRUNCATED },
 };
 
 static void check_case(const struct guard_case *c)
@@ -140,16 +303,21 @@ TEST(bpf_guard, table)
 TEST(bpf_guard, what_no_peer_takes_is_dropped_before_the_queue)
 {
 	static const char policy[] =
-		"version = 1; name = \"t\"; policy_version = 1L; role = \"edge\"; profile = \"lab\"; fail = \"closed\";\n"
-		"tunnels = ( { name = \"tg0\"; key_file = \"/key\"; addresses = ( \"10.84.0.2/24\", \"fd54::2/64\" );\n"
-		" peers = ( { public_key = \"HSo3RFFea3iFkp+sucbT4O36DBkmM0BNWmd0gY6bqLU=\"; endpoint = \"192.0.2.1:5\";\n"
-		"  allowed_ips = ( \"10.90.0.0/16\", \"fd54::1/128\" ); } ); classes = ( { name = \"one\"; cell = 160;\n"
+		"version = 1; name = \"t\"; policy_version = 1L; role = \"edge\"; profile = \"lab\"; fail = "
+		"\"closed\";\n"
+		"tunnels = ( { name = \"tg0\"; key_file = \"/key\"; addresses = ( \"10.84.0.2/24\", "
+		"\"fd54::2/64\" );\n"
+		" peers = ( { public_key = \"HSo3RFFea3iFkp+sucbT4O36DBkmM0BNWmd0gY6bqLU=\"; endpoint = "
+		"\"192.0.2.1:5\";\n"
+		"  allowed_ips = ( \"10.90.0.0/16\", \"fd54::1/128\" ); } ); classes = ( { name = \"one\"; "
+		"cell = 160;\n"
 		"  defence = \"constant\"; period = \"5ms\"; session = \"always\"; } ); } );\n"
-		"rules = ( { tunnel = \"tg0\"; class = \"one\"; to = ( \"10.0.0.0/8\", \"239.0.0.0/8\" ); } );\n";
+		"rules = ( { tunnel = \"tg0\"; class = \"one\"; to = ( \"10.0.0.0/8\", \"239.0.0.0/8\" ); } "
+		");\n";
 	static const struct packet_spec packets[] = {
-		{ V4("10.90.0.1"), .proto = IPPROTO_UDP },   { V6("fd54::1"), .proto = IPPROTO_UDP },
-		{ V4("10.84.0.7"), .proto = IPPROTO_UDP },   { V4("239.255.255.250"), .proto = IPPROTO_UDP },
-		{ V6("fd54::3"), .proto = IPPROTO_UDP },     { V6("ff05::1"), .proto = IPPROTO_UDP },
+		{ V4("10.90.0.1"), .proto = IPPROTO_UDP }, { V6("fd54::1"), .proto = IPPROTO_UDP },
+		{ V4("10.84.0.7"), .proto = IPPROTO_UDP }, { V4("239.255.255.250"), .proto = IPPROTO_UDP },
+		{ V6("fd54::3"), .proto = IPPROTO_UDP },   { V6("ff05::1"), .proto = IPPROTO_UDP },
 	};
 
 	fixture_policy(policy);
@@ -179,7 +347,8 @@ TEST(bpf_guard, one_verdict_each)
 
 TEST(bpf_guard, padding_is_zero_and_data_is_untouched)
 {
-	const struct packet_spec packet = { V4("10.1.9.9"), .proto = IPPROTO_UDP, .payload = 21, .trailer = 100 };
+	const struct packet_spec packet = { V4("10.1.9.9"), .proto = IPPROTO_UDP, .payload = 21,
+					    .trailer = 100 };
 	const struct run run = { .packet = &packet };
 	uint8_t sent[PACKET_ROOM];
 	struct outcome o;
@@ -218,9 +387,12 @@ TEST(bpf_guard, mark_rule_draws_a_fresh_uniform_size)
 
 static void check_ecn(int family, uint8_t tos, uint8_t expected)
 {
-	const struct packet_spec packet = { .family = family, .src = family == 4 ? "10.84.0.2" : "fd54::2",
-					    .dst = family == 4 ? "10.1.9.9" : "fd00:1::9", .proto = IPPROTO_UDP,
-					    .tos = tos, .payload = 10 };
+	const struct packet_spec packet = { .family = family,
+					    .src = family == 4 ? "10.84.0.2" : "fd54::2",
+					    .dst = family == 4 ? "10.1.9.9" : "fd00:1::9",
+					    .proto = IPPROTO_UDP,
+					    .tos = tos,
+					    .payload = 10 };
 	const struct run run = { .packet = &packet };
 	struct outcome o = fixture_run(DP_EGRESS, &run);
 	const uint8_t *ip = o.frame + TG_L2_LEN;
@@ -246,9 +418,12 @@ TEST(bpf_guard, notes)
 {
 	const struct packet_spec fragment = { V4("10.1.2.3"), .proto = IPPROTO_TCP, .frag_off = 100 };
 	const struct packet_spec extension = { V6("fd00:1::9"), .proto = IPPROTO_UDP, .ext_hopopts = 2 };
-	const struct packet_spec unreachable = { V4("10.1.2.3"), .proto = IPPROTO_ICMP, .icmp_type = 3, .payload = 28 };
-	const struct packet_spec echo = { V4("10.1.2.3"), .proto = IPPROTO_ICMP, .icmp_type = 8, .payload = 28 };
-	const struct packet_spec too_big = { V6("fd00:1::9"), .proto = IPPROTO_ICMPV6, .icmp_type = 2, .payload = 48 };
+	const struct packet_spec unreachable = { V4("10.1.2.3"), .proto = IPPROTO_ICMP, .icmp_type = 3,
+						 .payload = 28 };
+	const struct packet_spec echo = { V4("10.1.2.3"), .proto = IPPROTO_ICMP, .icmp_type = 8,
+					  .payload = 28 };
+	const struct packet_spec too_big = { V6("fd00:1::9"), .proto = IPPROTO_ICMPV6, .icmp_type = 2,
+					     .payload = 48 };
 	struct run run = { .packet = &fragment };
 
 	fixture_policy(pad_policy);
@@ -271,7 +446,8 @@ TEST(bpf_guard, counters_add_up_to_the_byte)
 
 	fixture_policy(pad_policy);
 	for (size_t i = 0; i < sizeof(payloads) / sizeof(payloads[0]); i++) {
-		const struct packet_spec packet = { V4("10.1.9.9"), .proto = IPPROTO_UDP, .payload = payloads[i] };
+		const struct packet_spec packet = { V4("10.1.9.9"), .proto = IPPROTO_UDP,
+						    .payload = payloads[i] };
 		const struct run run = { .packet = &packet };
 
 		CU_ASSERT_EQUAL(fixture_run(DP_EGRESS, &run).verdict, TC_ACT_OK);
@@ -285,7 +461,8 @@ TEST(bpf_guard, counters_add_up_to_the_byte)
 
 TEST(bpf_guard, super_packets_go_to_the_segmenter)
 {
-	const struct packet_spec packet = { V4("10.1.2.3"), .proto = IPPROTO_TCP, .dport = 1500, .payload = 3000 };
+	const struct packet_spec packet = { V4("10.1.2.3"), .proto = IPPROTO_TCP, .dport = 1500,
+					    .payload = 3000 };
 	const struct run run = { .packet = &packet, .gso_size = 1000 };
 	struct outcome o;
 
@@ -344,19 +521,24 @@ TEST(bpf_guard, released_cells_pass_and_their_device_cannot_be_forged)
 }
 
 static const char flow_policy[] =
-	"version = 1; name = \"t\"; policy_version = 1L; role = \"edge\"; profile = \"lab\"; fail = \"closed\";\n"
+	"version = 1; name = \"t\"; policy_version = 1L; role = \"edge\"; profile = \"lab\"; fail = "
+	"\"closed\";\n"
 	"tunnels = ( { name = \"tg0\"; external = \"wgx\"; mtu = 1420; default = \"rest\"; classes = (\n"
 	" { name = \"rest\"; defence = \"pad\"; pad = \"cell\"; cell = 1420; },\n"
 	" { name = \"video\"; defence = \"pad\"; pad = \"cell\"; cell = 512; } ); } );\n"
-	"rules = ( { tunnel = \"tg0\"; class = \"video\"; to = ( \"10.1.0.0/16\" ); proto = \"tcp\"; ports = ( 443 );"
+	"rules = ( { tunnel = \"tg0\"; class = \"video\"; to = ( \"10.1.0.0/16\" ); proto = \"tcp\"; ports = "
+	"( 443 );"
 	" sni = \"a.example\"; } );\n";
 
-/* What the classifier decided counts by flow, else by mark; a mark of another class list counts for nothing. */
+/* What the classifier decided counts by flow, else by mark; a mark of another class list counts for nothing.
+ */
 TEST(bpf_guard, decisions_of_the_classifier)
 {
 	const struct packet_spec packet = { V4("10.1.0.1"), .proto = IPPROTO_TCP, .sport = 5, .dport = 443 };
 	struct tg_flow_key key = { .saddr = { [10] = 0xff, 0xff, 10, 84, 0, 2 },
-				   .daddr = { [10] = 0xff, 0xff, 10, 1, 0, 1 }, .sport = 0x0500, .dport = 0xbb01,
+				   .daddr = { [10] = 0xff, 0xff, 10, 1, 0, 1 },
+				   .sport = 0x0500,
+				   .dport = 0xbb01,
 				   .proto = IPPROTO_TCP };
 	struct tg_flow flow = { .class = 1 };
 	const struct dataplane *dp = fixture();
@@ -401,7 +583,8 @@ TEST(bpf_guard, every_truncation)
 		size_t len = packet_build(&packets[i], frame);
 
 		for (size_t cut = TG_L2_LEN; cut < len; cut++) {
-			struct outcome o = fixture_run(DP_EGRESS, &(struct run){ .frame = frame, .frame_len = cut });
+			struct outcome o =
+				fixture_run(DP_EGRESS, &(struct run){ .frame = frame, .frame_len = cut });
 
 			/* -1: the kernel itself refuses to run a program on it */
 			CU_ASSERT_TRUE(o.verdict == TC_ACT_SHOT || o.verdict == -1);

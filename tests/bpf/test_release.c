@@ -11,16 +11,18 @@
 #include "harness.h"
 
 #define PACED(session, overflow) PACED_SESSION("session = \"" session "\"; idle = \"10ms\";", overflow)
-#define PACED_SESSION(session, overflow) \
-	"version = 1; name = \"t\"; policy_version = 1L; role = \"edge\"; profile = \"lab\"; fail = \"closed\";\n" \
-	"tunnels = ( { name = \"tg0\"; external = \"wgx\"; mtu = 1420; default = \"c\";\n" \
-	" dummy = { source = \"fd54::2\"; target = \"fd54::1\"; };\n" \
+#define PACED_SESSION(session, overflow)                                                              \
+	"version = 1; name = \"t\"; policy_version = 1L; role = \"edge\"; profile = \"lab\"; fail = " \
+	"\"closed\";\n"                                                                               \
+	"tunnels = ( { name = \"tg0\"; external = \"wgx\"; mtu = 1420; default = \"c\";\n"            \
+	" dummy = { source = \"fd54::2\"; target = \"fd54::1\"; };\n"                                 \
 	" classes = ( { name = \"c\"; defence = \"constant\"; cell = 160; period = \"5ms\"; " session \
-	" delay_budget = \"25ms\"; overflow = \"" overflow "\"; } ); } );\n" \
+	" delay_budget = \"25ms\"; overflow = \"" overflow "\"; } ); } );\n"                          \
 	"rules = ( { tunnel = \"tg0\"; class = \"c\"; to = ( \"10.1.0.0/16\" ); } );\n"
 
-static const struct packet_spec small = { .family = 4, .src = "10.84.0.2", .dst = "10.1.0.1", .proto = IPPROTO_UDP,
-					  .payload = 10 };
+static const struct packet_spec small = {
+	.family = 4, .src = "10.84.0.2", .dst = "10.1.0.1", .proto = IPPROTO_UDP, .payload = 10
+};
 
 static struct outcome send_real(void)
 {
@@ -30,7 +32,10 @@ static struct outcome send_real(void)
 static struct outcome release(const struct tg_ether_meta *meta, size_t len)
 {
 	uint8_t frame[PACKET_ROOM] = { 0 };
-	const struct packet_spec dummy = { .family = 6, .src = "fd54::2", .dst = "fd54::1", .proto = IPPROTO_NONE,
+	const struct packet_spec dummy = { .family = 6,
+					   .src = "fd54::2",
+					   .dst = "fd54::1",
+					   .proto = IPPROTO_NONE,
 					   .payload = (unsigned)len - 40 };
 
 	packet_build(&dummy, frame);
@@ -68,7 +73,8 @@ TEST(bpf_release, a_real_packet_enters_the_queue_with_its_time)
 	CU_ASSERT_EQUAL(o.priority, 6);
 	CU_ASSERT_EQUAL(meta.kind, TG_CELL_REAL);
 	CU_ASSERT_EQUAL(meta.h_proto, 0x0008);
-	CU_ASSERT_TRUE((uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec - meta.enqueued_ns < 1000000000);
+	CU_ASSERT_TRUE((uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec - meta.enqueued_ns <
+		       1000000000);
 	CU_ASSERT_EQUAL(session().backlog, 1);
 	CU_ASSERT_EQUAL(session().sessions, 1);
 	CU_ASSERT_EQUAL(session().left, 2000);
@@ -204,8 +210,9 @@ TEST(bpf_release, strangers_are_refused)
 
 TEST(bpf_ingress, dummies_are_dropped_and_counted)
 {
-	const struct packet_spec dummy = { .family = 6, .src = "fd54::1", .dst = "fd54::2", .proto = IPPROTO_NONE,
-					   .payload = 120 };
+	const struct packet_spec dummy = {
+		.family = 6, .src = "fd54::1", .dst = "fd54::2", .proto = IPPROTO_NONE, .payload = 120
+	};
 	struct outcome o;
 
 	fixture_policy(PACED("10s", "drop"));
@@ -227,25 +234,30 @@ static int run_mute(const struct packet_spec *packet)
 
 TEST(bpf_ingress, xdp_mutes_dummies_and_nothing_else)
 {
-	struct packet_spec packet = { .family = 6, .src = "fd54::1", .dst = "fd54::2", .proto = IPPROTO_NONE,
-				      .payload = 120 };
+	struct packet_spec packet = {
+		.family = 6, .src = "fd54::1", .dst = "fd54::2", .proto = IPPROTO_NONE, .payload = 120
+	};
 
 	fixture_policy(PACED("10s", "drop"));
 	CU_ASSERT_EQUAL(run_mute(&packet), XDP_DROP);
 	CU_ASSERT_EQUAL(fixture_stats(TG_IN, 0).dummy_bytes, 160);
 	packet.proto = IPPROTO_UDP;
 	CU_ASSERT_EQUAL(run_mute(&packet), XDP_PASS);
-	packet = (struct packet_spec){ .family = 4, .src = "10.1.0.1", .dst = "10.84.0.2", .proto = 59, .payload = 99 };
+	packet = (struct packet_spec){
+		.family = 4, .src = "10.1.0.1", .dst = "10.84.0.2", .proto = 59, .payload = 99
+	};
 	CU_ASSERT_EQUAL(run_mute(&packet), XDP_PASS);
 	CU_ASSERT_EQUAL(fixture_stats(TG_IN, 0).dummy_packets, 1);
 }
 
 TEST(bpf_ingress, real_packets_pass_and_are_counted_under_their_class)
 {
-	const struct packet_spec answer = { .family = 4, .src = "10.1.0.1", .dst = "10.84.0.2", .proto = IPPROTO_UDP,
-					    .payload = 10 };
-	const struct packet_spec hidden = { .family = 6, .src = "fd54::1", .dst = "fd54::2", .proto = IPPROTO_NONE,
-					    .ext_hopopts = 1 };
+	const struct packet_spec answer = {
+		.family = 4, .src = "10.1.0.1", .dst = "10.84.0.2", .proto = IPPROTO_UDP, .payload = 10
+	};
+	const struct packet_spec hidden = {
+		.family = 6, .src = "fd54::1", .dst = "fd54::2", .proto = IPPROTO_NONE, .ext_hopopts = 1
+	};
 	struct outcome o;
 
 	fixture_policy(PACED("10s", "drop"));

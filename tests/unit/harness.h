@@ -14,12 +14,12 @@ void harness_add(const char *suite, const char *name, void (*run)(void));
 /* Marks the running test as skipped; return from it afterwards. */
 void harness_skip(const char *reason);
 
-#define TEST(suite, name) \
-	static void suite##_##name(void); \
+#define TEST(suite, name)                                                   \
+	static void suite##_##name(void);                                   \
 	__attribute__((constructor)) static void suite##_##name##_add(void) \
-	{ \
-		harness_add(#suite, #name, suite##_##name); \
-	} \
+	{                                                                   \
+		harness_add(#suite, #name, suite##_##name);                 \
+	}                                                                   \
 	static void suite##_##name(void)
 
 #endif

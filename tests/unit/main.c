@@ -91,7 +91,8 @@ int main(int argc, char **argv)
 	failed = CU_get_number_of_tests_failed();
 	if (run != (unsigned)added)
 		failed += (unsigned)added - run;
-	printf("%u passed, %u failed, %u skipped\n", run - CU_get_number_of_tests_failed() - skipped, failed, skipped);
+	printf("%u passed, %u failed, %u skipped\n", run - CU_get_number_of_tests_failed() - skipped, failed,
+	       skipped);
 	CU_cleanup_registry();
 	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
 }

@@ -6,10 +6,11 @@
 #include "harness.h"
 #include "net/iptables.h"
 
-#define POLICY(classes, rules) \
-	"version = 1; name = \"t\"; policy_version = 1L; role = \"edge\"; profile = \"lab\"; fail = \"open\";\n" \
-	"tunnels = ( { name = \"tg0\"; external = \"wgx\"; mtu = 1420; default = \"rest\"; classes = (" classes \
-	"); } ); rules = (" rules ");\n"
+#define POLICY(classes, rules)                                                                         \
+	"version = 1; name = \"t\"; policy_version = 1L; role = \"edge\"; profile = \"lab\"; fail = "  \
+	"\"open\";\n"                                                                                  \
+	"tunnels = ( { name = \"tg0\"; external = \"wgx\"; mtu = 1420; default = \"rest\"; classes = " \
+	"(" classes "); } ); rules = (" rules ");\n"
 #define CLASS(name, cell) "{ name = \"" name "\"; defence = \"pad\"; pad = \"cell\"; cell = " cell "; }"
 
 static void check_script(const char *policy_text, int family, const char *const *lines, size_t count)
@@ -33,20 +34,23 @@ static void check_script(const char *policy_text, int family, const char *const 
 
 TEST(net_mss, cells_as_large_as_the_mtu_need_no_clamp)
 {
-	check_script(POLICY(CLASS("rest", "1420"), "{ tunnel = \"tg0\"; class = \"rest\"; to = ( \"10.0.0.0/8\" ); }"),
+	check_script(POLICY(CLASS("rest", "1420"),
+			    "{ tunnel = \"tg0\"; class = \"rest\"; to = ( \"10.0.0.0/8\" ); }"),
 		     AF_INET, NULL, 0);
 }
 
 TEST(net_mss, each_rule_ends_at_its_class)
 {
 	static const char *const v4[] = {
-		" -o wgx -d 10.1.0.0/16 -p 6 -m multiport --dports 443 -m tcp --tcp-flags SYN,RST SYN -j RETURN\n",
+		" -o wgx -d 10.1.0.0/16 -p 6 -m multiport --dports 443 -m tcp --tcp-flags SYN,RST SYN -j "
+		"RETURN\n",
 		" -o wgx -d 10.0.0.0/8 -p 6 -m tcp --tcp-flags SYN,RST SYN -j TCPMSS --set-mss 120\n",
 		"-A TENSORGUARD_MSS -o wgx -d 10.0.0.0/8 -p 6 -m tcp --tcp-flags SYN,RST SYN -j RETURN\n",
 	};
 	static const char *const rules =
 		POLICY(CLASS("rest", "1420") "," CLASS("small", "160"),
-		       "{ tunnel = \"tg0\"; class = \"rest\"; to = ( \"10.1.0.0/16\" ); proto = \"tcp\"; ports = ( 443 ); },"
+		       "{ tunnel = \"tg0\"; class = \"rest\"; to = ( \"10.1.0.0/16\" ); proto = \"tcp\"; "
+		       "ports = ( 443 ); },"
 		       "{ tunnel = \"tg0\"; class = \"small\"; to = ( \"10.0.0.0/8\" ); },"
 		       "{ tunnel = \"tg0\"; class = \"small\"; to = ( \"10.9.0.0/16\" ); proto = \"udp\"; }");
 
@@ -61,5 +65,6 @@ TEST(net_mss, the_default_class_comes_last_and_ipv6_has_a_longer_header)
 	};
 
 	check_script(POLICY(CLASS("rest", "256") "," CLASS("large", "1420"),
-			    "{ tunnel = \"tg0\"; class = \"large\"; to = ( \"fd00::/16\" ); }"), AF_INET6, v6, 2);
+			    "{ tunnel = \"tg0\"; class = \"large\"; to = ( \"fd00::/16\" ); }"),
+		     AF_INET6, v6, 2);
 }

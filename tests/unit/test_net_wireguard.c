@@ -34,8 +34,10 @@ static struct tg_cidr v4(unsigned number)
 static void world_init(struct world *world, size_t allowed)
 {
 	memset(world, 0, sizeof(*world));
-	world->change = (struct wg_change){ .tunnel = &world->tunnel, .secrets = &world->secrets,
-					    .state = &world->state, .fwmark = 0x400000 };
+	world->change = (struct wg_change){ .tunnel = &world->tunnel,
+					    .secrets = &world->secrets,
+					    .state = &world->state,
+					    .fwmark = 0x400000 };
 	world->tunnel.listen_port = 51820;
 	world->tunnel.peers = world->peers;
 	world->tunnel.peer_count = PEERS;
@@ -265,13 +267,16 @@ TEST(net_wireguard, uapi_text)
 
 TEST(net_wireguard, uapi_reply)
 {
-	static const char reply[] =
-		"private_key=" HEX("ab") "\nlisten_port=51820\nfwmark=4194304\nnew_thing=x\n"
-		"public_key=" HEX("0f") "\npreshared_key=" HEX("00") "\nprotocol_version=1\n"
-		"endpoint=192.0.2.1:1000\nlast_handshake_time_sec=1700000000\nlast_handshake_time_nsec=5\n"
-		"tx_bytes=18446744073709551615\nrx_bytes=7\npersistent_keepalive_interval=25\n"
-		"allowed_ip=10.0.0.0/8\nallowed_ip=fd00::/64\n"
-		"public_key=" HEX("a9") "\nendpoint=[fe80::1%eth0]:65535\nerrno=0\n\n";
+	static const char reply[] = "private_key=" HEX(
+		"ab") "\nlisten_port=51820\nfwmark=4194304\nnew_thing=x\n"
+		      "public_key=" HEX("0f") "\npreshared_key=" HEX(
+			      "00") "\nprotocol_version=1\n"
+				    "endpoint=192.0.2.1:1000\nlast_handshake_time_sec=1700000000\nlast_"
+				    "handshake_time_nsec=5\n"
+				    "tx_bytes=18446744073709551615\nrx_bytes=7\npersistent_keepalive_"
+				    "interval=25\n"
+				    "allowed_ip=10.0.0.0/8\nallowed_ip=fd00::/64\n"
+				    "public_key=" HEX("a9") "\nendpoint=[fe80::1%eth0]:65535\nerrno=0\n\n";
 	const struct wg_peer_state *peers;
 	const struct tg_cidr *allowed;
 	struct wg_state state;

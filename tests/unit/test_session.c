@@ -52,7 +52,8 @@ TEST(session, nothing_goes_out_before_the_first_packet)
 	CU_ASSERT_EQUAL(s.last_tick_ns, START + 999 * quantum.period_ns);
 }
 
-/* Real cells with pauses between them: nobody paces them. Each slot taken by a real one: the clock waits behind. */
+/* Real cells with pauses between them: nobody paces them. Each slot taken by a real one: the clock waits
+ * behind. */
 TEST(session, silence_between_real_cells_tells_of_a_lost_clock)
 {
 	struct tg_session_state s = { 0 };

@@ -18,11 +18,12 @@ const char *fixture_output(const char *format, ...) __attribute__((format(printf
 struct tg_cidr fixture_cidr(const char *text);
 
 /* Asserts success and prints the message otherwise. */
-#define OK(call, e) do { \
-	int ok_err = (call); \
-	if (ok_err) \
-		printf("%s:%d: %d: %s\n", __FILE__, __LINE__, ok_err, (e).message); \
-	CU_ASSERT_EQUAL_FATAL(ok_err, 0); \
-} while (0)
+#define OK(call, e)                                                                         \
+	do {                                                                                \
+		int ok_err = (call);                                                        \
+		if (ok_err)                                                                 \
+			printf("%s:%d: %d: %s\n", __FILE__, __LINE__, ok_err, (e).message); \
+		CU_ASSERT_EQUAL_FATAL(ok_err, 0);                                           \
+	} while (0)
 
 #endif

@@ -37,7 +37,9 @@ static void check_end(const char *name, const char *peer)
 	CU_ASSERT_STRING_EQUAL(fixture_output("ip -o addr show %s", name), "");
 	CU_ASSERT_STRING_EQUAL(fixture_output("cat /proc/sys/net/ipv6/conf/%s/disable_ipv6", name), "1");
 	CU_ASSERT_STRING_EQUAL(fixture_output("ethtool -k %s | grep -E 'segmentation|gso|gro|large-receive' |"
-					      " grep -v ': off'", name), "");
+					      " grep -v ': off'",
+					      name),
+			       "");
 }
 
 static void remove_pair(void)

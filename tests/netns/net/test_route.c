@@ -37,7 +37,9 @@ static const char *addresses(void)
 TEST(net_addr, ensure_and_prune)
 {
 	struct tg_cidr keep[] = {
-		fixture_cidr("10.7.0.2/24"), fixture_cidr("10.7.0.3/24"), fixture_cidr("fd07::1/64"),
+		fixture_cidr("10.7.0.2/24"),
+		fixture_cidr("10.7.0.3/24"),
+		fixture_cidr("fd07::1/64"),
 	};
 	struct tg_cidr wider = fixture_cidr("fd07::1/48");
 	unsigned ifindex = make_link();

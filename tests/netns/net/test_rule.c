@@ -82,7 +82,9 @@ TEST(net_rule, twice_is_once)
 	char before[4096];
 
 	CU_ASSERT_EQUAL(fixture_run("ip rule add pref %d to 192.0.2.0/24 lookup 54321 protocol 99; "
-				    "ip rule add pref %d blackhole protocol 99", PRIORITY, PRIORITY + 1), 0);
+				    "ip rule add pref %d blackhole protocol 99",
+				    PRIORITY, PRIORITY + 1),
+			0);
 	snprintf(before, sizeof(before), "%s", fixture_output("ip rule; ip -6 rule"));
 	for (int twice = 0; twice < 2; twice++)
 		for (size_t i = 0; i < count; i++)

@@ -11,6 +11,7 @@
 #define IPTABLES_CHAIN "TENSORGUARD"		/* undecided packets of flow rules to the queue */
 #define IPTABLES_SAVE_CHAIN "TENSORGUARD_SAVE"	/* what was decided into the connection mark */
 #define IPTABLES_MSS_CHAIN "TENSORGUARD_MSS"	/* TCP segments that fit a cell */
+#define IPTABLES_CLOSED_CHAIN "TENSORGUARD_CLOSED" /* fail closed: matched packets on other devices */
 
 enum { IPTABLES_MAX_RULES = 20000 };
 

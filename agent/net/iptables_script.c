@@ -13,10 +13,13 @@ enum { MULTIPORT_SLOTS = 15 };	/* xt_multiport; a range takes two */
 
 /* ---- the chains of a policy ---- */
 
-enum chain_id { CHAIN_QUEUE, CHAIN_SAVE, CHAIN_MSS, CHAIN_COUNT };
+enum chain_id { CHAIN_QUEUE, CHAIN_SAVE, CHAIN_MSS, CHAIN_CLOSED, CHAIN_COUNT };
 
 static const char *const CHAIN_NAMES[CHAIN_COUNT] = {
-	[CHAIN_QUEUE] = IPTABLES_CHAIN, [CHAIN_SAVE] = IPTABLES_SAVE_CHAIN, [CHAIN_MSS] = IPTABLES_MSS_CHAIN,
+	[CHAIN_QUEUE] = IPTABLES_CHAIN,
+	[CHAIN_SAVE] = IPTABLES_SAVE_CHAIN,
+	[CHAIN_MSS] = IPTABLES_MSS_CHAIN,
+	[CHAIN_CLOSED] = IPTABLES_CLOSED_CHAIN,
 };
 
 /* Rules of one chain: lines "CHAIN rule". A chain without rules is not wanted. */
@@ -59,6 +62,14 @@ static bool flows_wanted(const struct tg_policy *policy, int family)
 	return false;
 }
 
+static bool closed_wanted(const struct tg_policy *policy, int family)
+{
+	for (size_t i = 0; i < policy->rule_count; i++)
+		if (policy->fail == TG_FAIL_CLOSED && rule_of_family(&policy->rules[i], family))
+			return true;
+	return false;
+}
+
 /* The smallest cell of the tunnel, its MTU if none is smaller. */
 static unsigned smallest_cell(const struct tg_tunnel *tunnel)
 {
@@ -82,7 +93,7 @@ bool iptables_wanted(const struct tg_policy *policy, int family)
 	for (size_t i = 0; i < policy->tunnel_count; i++)
 		if (mss_wanted(&policy->tunnels[i]))
 			return true;
-	return flows_wanted(policy, family);
+	return flows_wanted(policy, family) || closed_wanted(policy, family);
 }
 
 /* The next group of ports that fits one multiport match: from `first` up to the return value. */
@@ -200,8 +211,10 @@ static size_t put_exempt(FILE *out, const struct tg_policy *policy)
 		fprintf(out, IPTABLES_CHAIN " -i %s -j RETURN\n",
 			tunnel->external[0] ? tunnel->external : tunnel->name);
 	}
-	fprintf(out, IPTABLES_CHAIN " -m connmark ! --mark 0x0/0x%x -j CONNMARK --restore-mark --nfmask 0x%x"
-		     " --ctmask 0x%x\n", TG_MARK_FLOW_MASK, TG_MARK_FLOW_MASK, TG_MARK_FLOW_MASK);
+	fprintf(out,
+		IPTABLES_CHAIN " -m connmark ! --mark 0x0/0x%x -j CONNMARK --restore-mark --nfmask 0x%x"
+			       " --ctmask 0x%x\n",
+		TG_MARK_FLOW_MASK, TG_MARK_FLOW_MASK, TG_MARK_FLOW_MASK);
 	fprintf(out, IPTABLES_CHAIN " -m mark ! --mark 0x0/0x%x -j RETURN\n", TG_MARK_FLOW_MASK);
 	return count;
 }
@@ -219,8 +232,9 @@ static int put_queue_chain(FILE *out, const struct tg_policy *policy, int family
 		 policy->classifier.hold ? "" : " --queue-bypass");
 	for (size_t i = 0; i < policy->rule_count && !err; i++) {
 		const struct tg_policy_rule *rule = &policy->rules[i];
-		const struct match match = { .rule = rule, .begin = IPTABLES_CHAIN, .proto = rule->proto,
-					     .end = target };
+		const struct match match = {
+			.rule = rule, .begin = IPTABLES_CHAIN, .proto = rule->proto, .end = target
+		};
 
 		if (tg_rule_is_flow(rule) && rule_of_family(rule, family))
 			err = put_rule(out, match, family, &count);
@@ -304,6 +318,68 @@ static int put_mss_chain(FILE *out, const struct tg_policy *policy, int family, 
 	return err;
 }
 
+static const char *device_of(const struct tg_tunnel *tunnel)
+{
+	return tunnel->external[0] ? tunnel->external : tunnel->name;
+}
+
+/*
+ * What may leave by any device: outer packets, and the neighbour discovery
+ * that these need. A match of connection marks that never holds, and that
+ * makes the kernel put forwarded fragments together before it routes them:
+ * alone they have no ports that a rule could match.
+ */
+static size_t put_closed_exempt(FILE *out, const struct tg_policy *policy, int family)
+{
+	enum { FIRST_ND = 133, LAST_ND = 136 };
+	size_t count = 2 + policy->tunnel_count;
+	bool ports = false;
+
+	for (size_t i = 0; i < policy->rule_count; i++)
+		ports |= policy->rules[i].port_count || policy->rules[i].source_port_count;
+	if (ports)
+		fputs(IPTABLES_CLOSED_CHAIN " -m connmark --mark 0x1/0x0 -j RETURN\n", out);
+	fprintf(out, IPTABLES_CLOSED_CHAIN " -m mark --mark 0x%x/0x%x -j RETURN\n", TG_MARK_OUTER,
+		TG_MARK_OUTER);
+	fputs(IPTABLES_CLOSED_CHAIN " -o lo -j RETURN\n", out);
+	for (size_t i = 0; i < policy->tunnel_count; i++)
+		fprintf(out, IPTABLES_CLOSED_CHAIN " -o %s -j RETURN\n", device_of(&policy->tunnels[i]));
+	for (int type = FIRST_ND; family == AF_INET6 && type <= LAST_ND; type++, count++)
+		fprintf(out, IPTABLES_CLOSED_CHAIN " -p 58 -m icmp6 --icmpv6-type %d -j RETURN\n", type);
+	return count + ports;
+}
+
+/*
+ * Routing alone does not keep packets in: an IPv4 socket that is bound to a
+ * device takes every destination for a neighbour when no route is found, and
+ * multicast does not ask the routing rules at all.
+ */
+static int put_closed_chain(FILE *out, const struct tg_policy *policy, int family, size_t *ret_count)
+{
+	size_t count;
+	int err = 0;
+
+	if (!closed_wanted(policy, family))
+		return 0;
+	count = put_closed_exempt(out, policy, family);
+	for (size_t i = 0; i < policy->rule_count && !err; i++) {
+		const struct tg_policy_rule *rule = &policy->rules[i];
+		char target[80] = " -j DROP";
+		const struct match match = {
+			.rule = rule, .begin = IPTABLES_CLOSED_CHAIN, .proto = rule->proto, .end = target
+		};
+
+		if (rule->has_uid)
+			snprintf(target, sizeof(target), " -m owner --uid-owner %u-%u -j DROP", rule->uid_lo,
+				 rule->uid_hi);
+		if (rule_of_family(rule, family))
+			err = put_rule(out, match, family, &count);
+	}
+	if (!err)
+		*ret_count = count;
+	return err;
+}
+
 /* FNV-1a: tells versions of our own text apart, nothing more. */
 static uint64_t digest_of(uint64_t digest, const char *text)
 {
@@ -329,7 +405,10 @@ static int chain_make(put_chain_fn put, const struct tg_policy *policy, int fami
 static int chains_make(const struct tg_policy *policy, int family, struct chains *ret_chains)
 {
 	static const put_chain_fn put[CHAIN_COUNT] = {
-		[CHAIN_QUEUE] = put_queue_chain, [CHAIN_SAVE] = put_save_chain, [CHAIN_MSS] = put_mss_chain,
+		[CHAIN_QUEUE] = put_queue_chain,
+		[CHAIN_SAVE] = put_save_chain,
+		[CHAIN_MSS] = put_mss_chain,
+		[CHAIN_CLOSED] = put_closed_chain,
 	};
 	struct chains chains = { .digest = 0xcbf29ce484222325u };
 	int err = 0;
@@ -367,10 +446,8 @@ static const struct jump {
 	const char *from;
 	enum chain_id to;
 } JUMPS[] = {
-	{ "OUTPUT", CHAIN_QUEUE },
-	{ "PREROUTING", CHAIN_QUEUE },
-	{ "POSTROUTING", CHAIN_SAVE },
-	{ "POSTROUTING", CHAIN_MSS },
+	{ "OUTPUT", CHAIN_QUEUE },    { "PREROUTING", CHAIN_QUEUE },   { "POSTROUTING", CHAIN_SAVE },
+	{ "POSTROUTING", CHAIN_MSS }, { "POSTROUTING", CHAIN_CLOSED },
 };
 enum { JUMP_COUNT = sizeof(JUMPS) / sizeof(JUMPS[0]) };
 

@@ -151,8 +151,12 @@ static struct tg_policy *policy_with(struct tg_policy_rule *rules, size_t count)
 	static struct tg_tunnel tunnels[2] = { { .name = "tg0" }, { .name = "x", .external = "wg7" } };
 	static struct tg_policy policy;
 
-	policy = (struct tg_policy){ .classifier = { .queue = 3 }, .tunnels = tunnels, .tunnel_count = 2,
-				     .rules = rules, .rule_count = count };
+	policy = (struct tg_policy){ .fail = TG_FAIL_OPEN,
+				     .classifier = { .queue = 3 },
+				     .tunnels = tunnels,
+				     .tunnel_count = 2,
+				     .rules = rules,
+				     .rule_count = count };
 	for (int i = 0; i < 20; i++)
 		PORTS[i] = (struct tg_port_range){ (uint16_t)(i + 1), (uint16_t)(i + 1) };
 	PORTS[0].hi = 9;
@@ -161,15 +165,16 @@ static struct tg_policy *policy_with(struct tg_policy_rule *rules, size_t count)
 
 #define HEAD "*mangle\n:TENSORGUARD - [0:0]\n:TENSORGUARD_SAVE - [0:0]\n"
 #define JUMP(from, to) "-I " from " 1 -m comment --comment tensorguard -j " to "\n"
-#define EXEMPT \
-	" -m mark --mark 0x400000/0x400000 -j RETURN\n" \
-	"-A TENSORGUARD -i lo -j RETURN\n-A TENSORGUARD -o lo -j RETURN\n" \
-	"-A TENSORGUARD -i tg0 -j RETURN\n-A TENSORGUARD -i wg7 -j RETURN\n" \
+#define EXEMPT                                                                                            \
+	" -m mark --mark 0x400000/0x400000 -j RETURN\n"                                                   \
+	"-A TENSORGUARD -i lo -j RETURN\n-A TENSORGUARD -o lo -j RETURN\n"                                \
+	"-A TENSORGUARD -i tg0 -j RETURN\n-A TENSORGUARD -i wg7 -j RETURN\n"                              \
 	"-A TENSORGUARD -m connmark ! --mark 0x0/0x3bf0000 -j CONNMARK --restore-mark --nfmask 0x3bf0000" \
-	" --ctmask 0x3bf0000\n" \
+	" --ctmask 0x3bf0000\n"                                                                           \
 	"-A TENSORGUARD -m mark ! --mark 0x0/0x3bf0000 -j RETURN\n"
-#define SAVE \
-	" -m mark ! --mark 0x0/0x3bf0000 -j CONNMARK --save-mark --nfmask 0x3bf0000 --ctmask 0x3bf0000\nCOMMIT\n"
+#define SAVE                                                                                   \
+	" -m mark ! --mark 0x0/0x3bf0000 -j CONNMARK --save-mark --nfmask 0x3bf0000 --ctmask " \
+	"0x3bf0000\nCOMMIT\n"
 
 /* The text with the 16 digits of each digest cut out. */
 static char *without_digest(char *text)
@@ -239,6 +244,37 @@ TEST(net_text, iptables_script)
 	free(text);
 }
 
+TEST(net_text, iptables_keeps_matched_packets_in)
+{
+	struct tg_policy_rule rules[] = {
+		{ .to_count = 1, .has_uid = true, .uid_lo = 1000, .uid_hi = 1009 },
+		{ .proto = 17, .port_count = 1 },
+	};
+	struct tg_cidr to = { .family = AF_INET, .addr = { 192, 0, 2, 0 }, .length = 24 };
+	struct tg_port_range port = { 5000, 5000 };
+	struct tg_policy *policy = policy_with(rules, 2);
+	char *text;
+
+	rules[0].to = &to;
+	rules[1].ports = &port;
+	policy->fail = TG_FAIL_CLOSED;
+	CU_ASSERT_EQUAL_FATAL(iptables_script(policy, AF_INET, "", &text), 0);
+	CU_ASSERT_PTR_NOT_NULL(strstr(text, "-A TENSORGUARD_CLOSED -d 192.0.2.0/24 -m owner --uid-owner 1000-1009 -j "
+					    "DROP\n-A TENSORGUARD_CLOSED -p 17 -m multiport --dports 5000 -j DROP\n"));
+	CU_ASSERT_PTR_NOT_NULL(strstr(text, " -m connmark --mark 0x1/0x0 -j RETURN\n-A TENSORGUARD_CLOSED -m mark"));
+	CU_ASSERT_PTR_NOT_NULL(strstr(text, "-A TENSORGUARD_CLOSED -o tg0 -j RETURN\n"));
+	CU_ASSERT_PTR_NOT_NULL(strstr(text, "-A TENSORGUARD_CLOSED -o wg7 -j RETURN\n"));
+	free(text);
+	CU_ASSERT_EQUAL_FATAL(iptables_script(policy, AF_INET6, "", &text), 0);
+	CU_ASSERT_PTR_NOT_NULL(strstr(text, " -p 58 -m icmp6 --icmpv6-type 135 -j RETURN\n"));
+	CU_ASSERT_PTR_NULL(strstr(text, "--uid-owner"));
+	free(text);
+	policy->fail = TG_FAIL_OPEN;
+	CU_ASSERT_EQUAL_FATAL(iptables_script(policy, AF_INET, "", &text), 0);
+	CU_ASSERT_TRUE(!text || !strstr(text, "CLOSED"));
+	free(text);
+}
+
 TEST(net_text, iptables_nothing_to_do)
 {
 	struct tg_policy_rule rules[] = { { .proto = 17 } };
@@ -278,11 +314,10 @@ TEST(net_text, iptables_removal_takes_only_ours)
 TEST(net_text, iptables_jumps_are_made_once)
 {
 	struct tg_policy_rule rules[] = { { .sni = (char *)"a" } };
-	static const char saved[] =
-		"-A OUTPUT -m comment --comment tensorguard -j TENSORGUARD\n"
-		"-A OUTPUT -m comment --comment tensorguard -j TENSORGUARD\n"
-		"-A PREROUTING -j TENSORGUARD\n"
-		"-A POSTROUTING -m comment --comment tensorguard -j TENSORGUARD_SAVE\n";
+	static const char saved[] = "-A OUTPUT -m comment --comment tensorguard -j TENSORGUARD\n"
+				    "-A OUTPUT -m comment --comment tensorguard -j TENSORGUARD\n"
+				    "-A PREROUTING -j TENSORGUARD\n"
+				    "-A POSTROUTING -m comment --comment tensorguard -j TENSORGUARD_SAVE\n";
 	char *text;
 
 	CU_ASSERT_EQUAL_FATAL(iptables_script(policy_with(rules, 1), AF_INET, saved, &text), 0);

@@ -37,8 +37,9 @@ static void fake_init(struct fake *fake)
 						  .port_count = 40,
 						  .source_ports = fake->ports,
 						  .source_port_count = 16 };
-	fake->rules[1] = (struct tg_policy_rule){ .has_uid = true, .uid_hi = 10, .has_mark = true, .mark = 1,
-						  .mark_mask = 3 };
+	fake->rules[1] = (struct tg_policy_rule){
+		.has_uid = true, .uid_hi = 10, .has_mark = true, .mark = 1, .mark_mask = 3
+	};
 }
 
 static const char *mangle(const char *tool)
@@ -130,6 +131,7 @@ TEST(net_iptables, repairs)
 		"iptables -t mangle -I OUTPUT -m comment --comment tensorguard -j TENSORGUARD",
 		"ip6tables -t mangle -A POSTROUTING -j TENSORGUARD_SAVE",
 		"iptables -t mangle -F TENSORGUARD",
+		"ip6tables -t mangle -D TENSORGUARD_CLOSED 5",
 		"iptables -t mangle -D TENSORGUARD 3",
 		"iptables -t mangle -F",
 		"ip6tables -t mangle -F TENSORGUARD_SAVE",
@@ -198,6 +200,8 @@ TEST(net_iptables, marks_and_queue)
 
 	fake_init(&fake);
 	fake.rules[1].has_mark = false;
+	/* the device is no tunnel: closed, nothing would leave by it */
+	fake.policy.fail = TG_FAIL_OPEN;
 	fake.policy.rules = &fake.rules[1];
 	fake.policy.rule_count = 1;
 	CU_ASSERT_EQUAL_FATAL(
@@ -223,7 +227,8 @@ TEST(net_iptables, marks_and_queue)
 		fixture_output("iptables -t mangle -vxnL TENSORGUARD | grep NFQUEUE | awk '{print $1}'"),
 		"1");
 	CU_ASSERT_STRING_EQUAL(fixture_output("iptables -t mangle -vxnL TENSORGUARD_SAVE | grep CONNMARK |"
-					      " awk '{print $1}'"), "1");
+					      " awk '{print $1}'"),
+			       "1");
 	OK(iptables_remove(&e), e);
 	CU_ASSERT_EQUAL(fixture_run("ip link del tgi1"), 0);
 }

@@ -42,8 +42,7 @@ TEST(net_mss, cells_as_large_as_the_mtu_need_no_clamp)
 TEST(net_mss, each_rule_ends_at_its_class)
 {
 	static const char *const v4[] = {
-		" -o wgx -d 10.1.0.0/16 -p 6 -m multiport --dports 443 -m tcp --tcp-flags SYN,RST SYN -j "
-		"RETURN\n",
+		" -d 10.1.0.0/16 -p 6 -m multiport --dports 443 -m tcp --tcp-flags SYN,RST SYN -j RETURN\n",
 		" -o wgx -d 10.0.0.0/8 -p 6 -m tcp --tcp-flags SYN,RST SYN -j TCPMSS --set-mss 120\n",
 		"-A TENSORGUARD_MSS -o wgx -d 10.0.0.0/8 -p 6 -m tcp --tcp-flags SYN,RST SYN -j RETURN\n",
 	};

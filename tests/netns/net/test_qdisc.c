@@ -89,7 +89,7 @@ TEST(net_qdisc, repairs)
 		"tc qdisc del dev tgq0 parent 1:1",
 		"tc qdisc replace dev tgq0 parent 1:1 handle 3: pfifo limit 10",
 		"tc qdisc del dev tgq0 root; tc qdisc add dev tgq0 root handle 1: pfifo limit 10",
-		"tc qdisc del dev tgq0 root; tc qdisc add dev tgq0 root handle 7: tbf rate 1mbit burst 9k limit 9k",
+		"tc qdisc replace dev tgq0 root handle 7: tbf rate 1mbit burst 9k limit 9k",
 		"tc qdisc change dev tgq0 root handle 1: tbf rate 1mbit burst 1500 limit 9000",
 	};
 	unsigned ifindex = make_link();

@@ -282,7 +282,7 @@ int instance_inspect(struct instance *in, struct report *ret_report, struct tg_e
 	if (!ret)
 		ret = iptables_check(in->policy, &present, e);
 	if (!ret && !present)
-		problem(&r, "the iptables chains of the flow rules are missing");
+		problem(&r, "the iptables chains are missing, or not as they should be");
 	if (ret) {
 		report_free(&r);
 		return ret;

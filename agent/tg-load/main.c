@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+#include <sys/prctl.h>
+
 #include "commands.h"
 
 static const struct cli_command commands[] = {
@@ -14,6 +16,8 @@ static const struct cli_command commands[] = {
 
 int main(int argc, char **argv)
 {
+	/* keys pass through our memory: no core file of it, whatever the system does with them */
+	prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
 	return cli_main("tg-load",
 			"Loads the TensorGuard data plane: tunnel, routes, queues and BPF programs.",
 			commands, argc, argv);

@@ -9,7 +9,7 @@
 #include "net/iptables.h"
 #include "shared/mark.h"
 
-enum { MULTIPORT_SLOTS = 15 };	/* xt_multiport; a range takes two */
+enum { MULTIPORT_SLOTS = 15 }; /* xt_multiport; a range takes two */
 
 /* ---- the chains of a policy ---- */
 
@@ -133,9 +133,9 @@ static void put_prefix(FILE *out, const char *option, const struct tg_cidr *cidr
 struct match {
 	const struct tg_policy_rule *rule;
 	const struct tg_cidr *to, *from; /* NULL = any */
-	const char *begin;	/* chain, and what it matches before the rule's own conditions */
-	unsigned proto;		/* 0 = any */
-	const char *end;	/* further conditions and the target */
+	const char *begin;               /* chain, and what it matches before the rule's own conditions */
+	unsigned proto;                  /* 0 = any */
+	const char *end;                 /* further conditions and the target */
 };
 
 /* All groups of ports of one pair of prefixes. Returns how many rules that were. */

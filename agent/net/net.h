@@ -179,7 +179,8 @@ int wg_backend_of(struct net *net, const char *name, enum wg_backend *ret_backen
  * POSTROUTING) that send undecided packets of the policy's flow rules to the queue and keep the class in the
  * connection mark (shared/mark.h), and TENSORGUARD_MSS (from mangle POSTROUTING) that keeps TCP segments
  * within small cells; with fail = "closed", TENSORGUARD_CLOSED (from mangle POSTROUTING) drops what a rule
- * matches on every other device. Chains that the policy does not need are removed. Applied with iptables-restore
+ * matches on every other device. Chains that the policy does not need are removed. Applied
+ * with iptables-restore
  * --noflush in one transaction per family, so that a reload leaves no gap. */
 int iptables_ensure(const struct tg_policy *policy, struct tg_error *e);
 int iptables_remove(struct tg_error *e);

@@ -259,9 +259,11 @@ TEST(net_text, iptables_keeps_matched_packets_in)
 	rules[1].ports = &port;
 	policy->fail = TG_FAIL_CLOSED;
 	CU_ASSERT_EQUAL_FATAL(iptables_script(policy, AF_INET, "", &text), 0);
-	CU_ASSERT_PTR_NOT_NULL(strstr(text, "-A TENSORGUARD_CLOSED -d 192.0.2.0/24 -m owner --uid-owner 1000-1009 -j "
-					    "DROP\n-A TENSORGUARD_CLOSED -p 17 -m multiport --dports 5000 -j DROP\n"));
-	CU_ASSERT_PTR_NOT_NULL(strstr(text, " -m connmark --mark 0x1/0x0 -j RETURN\n-A TENSORGUARD_CLOSED -m mark"));
+	CU_ASSERT_PTR_NOT_NULL(
+		strstr(text, "-A TENSORGUARD_CLOSED -d 192.0.2.0/24 -m owner --uid-owner 1000-1009 -j "
+			     "DROP\n-A TENSORGUARD_CLOSED -p 17 -m multiport --dports 5000 -j DROP\n"));
+	CU_ASSERT_PTR_NOT_NULL(
+		strstr(text, " -m connmark --mark 0x1/0x0 -j RETURN\n-A TENSORGUARD_CLOSED -m mark"));
 	CU_ASSERT_PTR_NOT_NULL(strstr(text, "-A TENSORGUARD_CLOSED -o tg0 -j RETURN\n"));
 	CU_ASSERT_PTR_NOT_NULL(strstr(text, "-A TENSORGUARD_CLOSED -o wg7 -j RETURN\n"));
 	free(text);

@@ -136,6 +136,56 @@ static double kbit_s(const json_t *now, const json_t *before, const char *key, l
 	return ms > 0 ? (double)(number(now, key) - number(before, key)) * 8 / (double)ms : 0;
 }
 
+/* How many packets a histogram has in the bucket that begins at `from_us`. */
+static long long bucket_count(const json_t *delay, long long from_us)
+{
+	const json_t *bucket;
+	size_t i;
+
+	json_array_foreach(json_object_get(delay, "histogram"), i,
+			   bucket) if (number(bucket, "from_us") == from_us) return number(bucket, "count");
+	return 0;
+}
+
+static json_int_t quantile_us(const json_t *histogram, long long total, long long per_mille)
+{
+	long long rank = (total * per_mille + 999) / 1000, seen = 0;
+	const json_t *bucket;
+	size_t i;
+
+	json_array_foreach(histogram, i, bucket)
+	{
+		seen += number(bucket, "count");
+		if (seen >= rank)
+			return number(bucket, "from_us");
+	}
+	return 0;
+}
+
+/* What came into a delay histogram between two samples, in the form of its totals. */
+static json_t *delay_since(const json_t *now, const json_t *before)
+{
+	json_t *histogram = json_array();
+	const json_t *bucket;
+	long long total = 0;
+	size_t i;
+
+	json_array_foreach(json_object_get(now, "histogram"), i, bucket)
+	{
+		long long from_us = number(bucket, "from_us");
+		long long count = number(bucket, "count") - bucket_count(before, from_us);
+
+		if (count <= 0)
+			continue;
+		total += count;
+		json_array_append_new(histogram, json_pack("{s:I, s:I}", "from_us", (json_int_t)from_us,
+							   "count", (json_int_t)count));
+	}
+	return json_pack("{s:I, s:I, s:I, s:I, s:o}", "count", (json_int_t)total, "p50_us",
+			 quantile_us(histogram, total, 500), "p90_us", quantile_us(histogram, total, 900),
+			 "p99_us", quantile_us(histogram, total, 990), "histogram", histogram);
+}
+
 /* One line per class and direction: what the interval carried, and what it looked like outside. */
 static json_t *rate_json(const char *tunnel, const json_t *now, const json_t *before, const char *direction,
 			 long long ms)
@@ -147,10 +197,10 @@ static json_t *rate_json(const char *tunnel, const json_t *now, const json_t *be
 			      "dummy_kbit_s", kbit_s(a, b, "dummy_bytes", ms), "dropped",
 			      (json_int_t)(number(a, "drop_packets") - number(b, "drop_packets")), "late",
 			      (json_int_t)(number(a, "late_packets") - number(b, "late_packets")));
-	json_t *delay = json_object_get(now, "delay");
+	const json_t *delay = json_object_get(now, "delay");
 
 	if (o && delay && !strcmp(direction, "out"))
-		json_object_set(o, "delay", delay);
+		json_object_set_new(o, "delay", delay_since(delay, json_object_get(before, "delay")));
 	return o;
 }
 

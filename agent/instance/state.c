@@ -126,7 +126,7 @@ static int write_file(const char *path, const char *text, size_t size, struct tg
 {
 	int fd, ret;
 
-	fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644);
+	fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
 	ret = fd < 0 ? -errno : write_all(fd, text, size);
 	if (fd >= 0 && close(fd) && !ret)
 		ret = -errno;
@@ -247,7 +247,10 @@ int state_load(const char *run_dir, struct tg_policy **ret_policy, struct tg_err
 
 	if (ret)
 		return ret;
-	if (access(policy, F_OK))
+	if (access(policy, F_OK) && errno != ENOENT)
+		ret = tg_error(e, -errno, "cannot see whether TensorGuard is up: %s: %s", policy,
+			       strerror(errno));
+	else if (access(policy, F_OK))
 		ret = tg_error(e, -ENOENT,
 			       "TensorGuard is not up here (no %s); start it with tg-load up --policy FILE",
 			       policy);

@@ -21,5 +21,5 @@ $(BENCH_BIN): $(BUILD)/bench/%: $(BUILD)/bench/%.o $(AGENT_LIB) $(LIB)
 -include $(BENCH_OBJ:.o=.d)
 
 .PHONY: bench
-bench: all tools $(BENCH_BIN) ## measure, as JSON lines, root: make -s bench NAMES="tc rtt"
+bench: all tools $(BENCH_BIN) ## measure, as JSON lines, root: make -s bench NAMES="tc tunnel"
 	@BUILD=$(BUILD) bench/run $(NAMES)

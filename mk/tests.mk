@@ -44,5 +44,5 @@ check-net: $(BUILD)/tests/net-tests ## links, routes, rules, qdiscs, tunnels, ip
 	$<
 check-netns: all tools ## network namespace tests, root
 	tests/netns/run
-check-netns-long: all tools ## the same with long transfers and whole sessions, root
+check-netns-long: all tools ## check-netns with long transfers and whole sessions, root
 	NETNS_TEST_TIMEOUT=1800 TG_LONG=1 tests/netns/run

@@ -9,5 +9,5 @@ $(VM_FACTS): tests/vm/facts.bpf.c
 .PHONY: check-vm check-vm-all
 check-vm: ## the guardian on kernel WireGuard, under KERNEL=6.1 (default: the newest pinned), root
 	tests/vm/run-core $(KERNEL)
-check-vm-all: ## the same under every pinned kernel
+check-vm-all: ## check-vm under every pinned kernel
 	tests/vm/run-core all

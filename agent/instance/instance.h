@@ -57,7 +57,7 @@ int routing_apply(struct net *net, const struct routing *plan, bool prune, struc
 /* Only the blackholes of a fail-closed policy. */
 int routing_apply_blackholes(struct net *net, const struct routing *plan, struct tg_error *e);
 int routing_remove(struct net *net, struct tg_error *e);
-/* The smallest cell of a tunnel: what its connected networks' routes are locked to; 0 = nothing to lock. */
+/* The smallest cell of a tunnel: what its connected networks' routes are locked to. */
 unsigned routing_tunnel_mtu(const struct tg_tunnel *tunnel);
 
 /* ---- bringing about (bring.c) ---- */

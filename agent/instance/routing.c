@@ -74,20 +74,24 @@ unsigned routing_tunnel_mtu(const struct tg_tunnel *tunnel)
 	for (size_t i = 0; i < tunnel->class_count; i++)
 		if (tunnel->classes[i].cell < mtu)
 			mtu = tunnel->classes[i].cell;
-	return mtu < tunnel->mtu ? mtu : 0;
+	return mtu;
 }
 
-/* A flow rule's packets may still end in any class of the tunnel: they must fit the smallest. 0 = no lock. */
+/*
+ * A flow rule's packets may still end in any class of the tunnel: they must fit
+ * the smallest. Locked even when that is the tunnel's MTU: WireGuard rounds up
+ * to what the route says, and path MTU discovery must not lower it unasked.
+ */
 static unsigned rule_mtu(const struct builder *b, const struct tg_policy_rule *rule)
 {
 	const struct tg_tunnel *tunnel = &b->policy->tunnels[rule->tunnel];
 	unsigned mtu = tunnel->classes[rule->class].cell;
 
-	if (tg_rule_is_flow(rule) && routing_tunnel_mtu(tunnel))
+	if (tg_rule_is_flow(rule))
 		mtu = routing_tunnel_mtu(tunnel);
 	if (b->caps && b->caps[rule->tunnel] && b->caps[rule->tunnel] < mtu)
 		mtu = b->caps[rule->tunnel];
-	return mtu < tunnel->mtu ? mtu : 0;
+	return mtu < tunnel->mtu ? mtu : tunnel->mtu;
 }
 
 static uint32_t rule_table(const struct builder *b, const struct tg_policy_rule *rule)
@@ -95,10 +99,8 @@ static uint32_t rule_table(const struct builder *b, const struct tg_policy_rule 
 	return TABLE_BASE + rule->tunnel * TABLE_STEP + rule_mtu(b, rule);
 }
 
-static void add_both(struct builder *b, size_t n, struct net_rule *rule)
+static void add_both(struct builder *b, size_t n, const struct tg_policy_rule *origin, struct net_rule *rule)
 {
-	const struct tg_policy_rule *origin = &b->policy->rules[n];
-
 	rule->priority = PRIORITY_LOOKUP + (uint32_t)n;
 	rule->table = rule_table(b, origin);
 	rule->blackhole = false;
@@ -112,9 +114,8 @@ static void add_both(struct builder *b, size_t n, struct net_rule *rule)
 }
 
 /* Every combination of port ranges; no list means any port. */
-static void add_ports(struct builder *b, size_t n, struct net_rule *rule)
+static void add_ports(struct builder *b, size_t n, const struct tg_policy_rule *origin, struct net_rule *rule)
 {
-	const struct tg_policy_rule *origin = &b->policy->rules[n];
 	size_t dports = origin->port_count ? origin->port_count : 1;
 	size_t sports = origin->source_port_count ? origin->source_port_count : 1;
 
@@ -126,16 +127,14 @@ static void add_ports(struct builder *b, size_t n, struct net_rule *rule)
 				rule->dport = origin->ports[d];
 			if (origin->source_port_count)
 				rule->sport = origin->source_ports[s];
-			add_both(b, n, rule);
+			add_both(b, n, origin, rule);
 		}
 }
 
-static void add_from(struct builder *b, size_t n, struct net_rule *rule)
+static void add_from(struct builder *b, size_t n, const struct tg_policy_rule *origin, struct net_rule *rule)
 {
-	const struct tg_policy_rule *origin = &b->policy->rules[n];
-
 	if (!origin->from_count) {
-		add_ports(b, n, rule);
+		add_ports(b, n, origin, rule);
 		return;
 	}
 	for (size_t i = 0; i < origin->from_count; i++) {
@@ -143,33 +142,42 @@ static void add_from(struct builder *b, size_t n, struct net_rule *rule)
 			continue;
 		rule->has_from = true;
 		rule->from = origin->from[i];
-		add_ports(b, n, rule);
+		add_ports(b, n, origin, rule);
 	}
 }
 
-static void add_policy_rule(struct builder *b, size_t n)
+/* The rules of one family that policy rule `n`, in the form of `origin`, needs. */
+static void add_family(struct builder *b, size_t n, const struct tg_policy_rule *origin, int family)
 {
-	const struct tg_policy_rule *origin = &b->policy->rules[n];
 	struct net_rule rule = { .proto = origin->proto,
 				 .has_uid = origin->has_uid,
 				 .uid_lo = origin->uid_lo,
 				 .uid_hi = origin->uid_hi,
 				 .mark = origin->mark,
-				 .mark_mask = origin->mark_mask };
+				 .mark_mask = origin->mark_mask,
+				 .family = family };
 
 	for (size_t i = 0; i < origin->to_count; i++) {
-		rule.family = origin->to[i].family;
+		if (origin->to[i].family != family)
+			continue;
 		rule.has_to = true;
 		rule.to = origin->to[i];
-		add_from(b, n, &rule);
+		add_from(b, n, origin, &rule);
 	}
-	if (origin->to_count)
-		return;
-	for (int i = 0; i < 2; i++) {
-		rule.family = i ? AF_INET6 : AF_INET;
-		rule.has_to = false;
-		rule.has_from = false;
-		add_from(b, n, &rule);
+	if (!origin->to_count)
+		add_from(b, n, origin, &rule);
+}
+
+static void add_policy_rule(struct builder *b, size_t n)
+{
+	static const int families[] = { AF_INET, AF_INET6 };
+	const struct tg_policy_rule *origin = &b->policy->rules[n];
+	struct tg_policy_rule icmp;
+
+	for (size_t i = 0; i < sizeof(families) / sizeof(families[0]); i++) {
+		add_family(b, n, origin, families[i]);
+		if (tg_rule_icmp(origin, families[i], &icmp))
+			add_family(b, n, &icmp, families[i]);
 	}
 }
 

@@ -354,8 +354,22 @@ static size_t put_closed_exempt(FILE *out, const struct tg_policy *policy, int f
  * device takes every destination for a neighbour when no route is found, and
  * multicast does not ask the routing rules at all.
  */
+static int put_closed_rule(FILE *out, const struct tg_policy_rule *rule, int family, size_t *count)
+{
+	char target[80] = " -j DROP";
+	const struct match match = {
+		.rule = rule, .begin = IPTABLES_CLOSED_CHAIN, .proto = rule->proto, .end = target
+	};
+
+	if (rule->has_uid)
+		snprintf(target, sizeof(target), " -m owner --uid-owner %u-%u -j DROP", rule->uid_lo,
+			 rule->uid_hi);
+	return rule_of_family(rule, family) ? put_rule(out, match, family, count) : 0;
+}
+
 static int put_closed_chain(FILE *out, const struct tg_policy *policy, int family, size_t *ret_count)
 {
+	struct tg_policy_rule icmp;
 	size_t count;
 	int err = 0;
 
@@ -363,17 +377,9 @@ static int put_closed_chain(FILE *out, const struct tg_policy *policy, int famil
 		return 0;
 	count = put_closed_exempt(out, policy, family);
 	for (size_t i = 0; i < policy->rule_count && !err; i++) {
-		const struct tg_policy_rule *rule = &policy->rules[i];
-		char target[80] = " -j DROP";
-		const struct match match = {
-			.rule = rule, .begin = IPTABLES_CLOSED_CHAIN, .proto = rule->proto, .end = target
-		};
-
-		if (rule->has_uid)
-			snprintf(target, sizeof(target), " -m owner --uid-owner %u-%u -j DROP", rule->uid_lo,
-				 rule->uid_hi);
-		if (rule_of_family(rule, family))
-			err = put_rule(out, match, family, &count);
+		err = put_closed_rule(out, &policy->rules[i], family, &count);
+		if (!err && tg_rule_icmp(&policy->rules[i], family, &icmp))
+			err = put_closed_rule(out, &icmp, family, &count);
 	}
 	if (!err)
 		*ret_count = count;

@@ -167,6 +167,15 @@ uint64_t tg_profile_budget_ns(enum tg_profile profile);
 
 bool tg_rule_is_flow(const struct tg_policy_rule *rule);
 
+/*
+ * A rule for one protocol does not match the ICMP messages about its packets,
+ * which quote them. *ret_icmp becomes the rule that keeps those with it, in
+ * `family`; it borrows the lists of `rule`. False when there is no need (the
+ * rule matches any protocol, or ICMP) or no way (the kernel sends such messages
+ * without a user or a mark).
+ */
+bool tg_rule_icmp(const struct tg_policy_rule *rule, int family, struct tg_policy_rule *ret_icmp);
+
 const char *tg_defence_name(enum tg_defence defence);
 const char *tg_pad_mode_name(enum tg_pad_mode mode);
 const char *tg_overflow_name(enum tg_overflow overflow);

@@ -36,6 +36,19 @@ bool tg_rule_is_flow(const struct tg_policy_rule *rule)
 	return rule->has_uid || rule->cgroup || rule->sni;
 }
 
+bool tg_rule_icmp(const struct tg_policy_rule *rule, int family, struct tg_policy_rule *ret_icmp)
+{
+	uint8_t proto = family == AF_INET6 ? IPPROTO_ICMPV6 : IPPROTO_ICMP;
+
+	if (!rule->proto || rule->proto == proto || rule->has_uid || rule->has_mark)
+		return false;
+	*ret_icmp = *rule;
+	ret_icmp->proto = proto;
+	ret_icmp->port_count = 0;
+	ret_icmp->source_port_count = 0;
+	return true;
+}
+
 static int parse_tunnel_and_class(struct conf_group *g, struct tg_policy_rule *rule)
 {
 	const struct tg_policy *policy = g->conf->out;

@@ -107,10 +107,39 @@ TEST(routing, closed_has_a_blackhole_behind_each_lookup)
 			found |= net_rule_equal(&plan.rules[j], &twin);
 		CU_ASSERT_TRUE(found);
 	}
-	/* two prefixes by two ports by two source ports, and two sources */
-	CU_ASSERT_EQUAL(lookups, 10);
-	CU_ASSERT_EQUAL(count_rules(&plan, true), 10);
-	CU_ASSERT_EQUAL(count_rules(&plan, false), 12);
+	/* two prefixes by two ports by two source ports and once for ICMP, and two sources */
+	CU_ASSERT_EQUAL(lookups, 12);
+	CU_ASSERT_EQUAL(count_rules(&plan, true), 12);
+	CU_ASSERT_EQUAL(count_rules(&plan, false), 14);
+	routing_free(&plan);
+	tg_policy_free(policy);
+}
+
+/* An ICMP error quotes the packet that it is about: it must not leave beside the tunnel. */
+TEST(routing, icmp_goes_with_the_protocol_that_it_reports_on)
+{
+	struct tg_policy *policy =
+		parse(HEAD("closed") "rules = ( { tunnel = \"tg0\"; class = \"small\"; to = ( "
+				     "\"10.1.0.0/16\", \"fd01::/64\" ); proto = \"udp\"; "
+				     "ports = ( 5000 ); },\n"
+				     "{ tunnel = \"tg0\"; class = \"big\"; uid = 7; proto = "
+				     "\"udp\"; } );");
+	struct routing plan = plan_of(policy, 7, 0);
+	unsigned v4 = 0, v6 = 0;
+
+	for (size_t i = 0; i < plan.rule_count; i++) {
+		const struct net_rule *rule = &plan.rules[i];
+
+		if (rule->proto != IPPROTO_ICMP && rule->proto != IPPROTO_ICMPV6)
+			continue;
+		CU_ASSERT_TRUE(rule->has_to && !rule->dport.hi && !rule->sport.hi && !rule->has_uid);
+		CU_ASSERT_EQUAL(rule->proto == IPPROTO_ICMP, rule->family == AF_INET);
+		v4 += rule->family == AF_INET;
+		v6 += rule->family == AF_INET6;
+	}
+	/* a lookup and a blackhole each; the kernel sends its messages as nobody's user */
+	CU_ASSERT_EQUAL(v4, 2);
+	CU_ASSERT_EQUAL(v6, 2);
 	routing_free(&plan);
 	tg_policy_free(policy);
 }

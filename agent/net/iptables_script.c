@@ -219,26 +219,33 @@ static size_t put_exempt(FILE *out, const struct tg_policy *policy)
 	return count;
 }
 
+/* Only what this host sends has a user or a cgroup: other packets shall not wait for the agent. */
+static int put_queue_rule(FILE *out, const struct tg_policy *policy, const struct tg_policy_rule *rule,
+			  int family, size_t *count)
+{
+	char target[96];
+	const struct match match = {
+		.rule = rule, .begin = IPTABLES_CHAIN, .proto = rule->proto, .end = target
+	};
+
+	if (!tg_rule_is_flow(rule) || !rule_of_family(rule, family))
+		return 0;
+	snprintf(target, sizeof(target), "%s -j NFQUEUE --queue-num %u%s",
+		 rule->has_uid || rule->cgroup ? " -m addrtype --src-type LOCAL" : "",
+		 policy->classifier.queue, policy->classifier.hold ? "" : " --queue-bypass");
+	return put_rule(out, match, family, count);
+}
+
 static int put_queue_chain(FILE *out, const struct tg_policy *policy, int family, size_t *ret_count)
 {
 	size_t count;
-	char target[64];
 	int err = 0;
 
 	if (!flows_wanted(policy, family))
 		return 0;
 	count = put_exempt(out, policy);
-	snprintf(target, sizeof(target), " -j NFQUEUE --queue-num %u%s", policy->classifier.queue,
-		 policy->classifier.hold ? "" : " --queue-bypass");
-	for (size_t i = 0; i < policy->rule_count && !err; i++) {
-		const struct tg_policy_rule *rule = &policy->rules[i];
-		const struct match match = {
-			.rule = rule, .begin = IPTABLES_CHAIN, .proto = rule->proto, .end = target
-		};
-
-		if (tg_rule_is_flow(rule) && rule_of_family(rule, family))
-			err = put_rule(out, match, family, &count);
-	}
+	for (size_t i = 0; i < policy->rule_count && !err; i++)
+		err = put_queue_rule(out, policy, &policy->rules[i], family, &count);
 	if (!err)
 		*ret_count = count;
 	return err;

@@ -228,7 +228,8 @@ TEST(net_text, iptables_script)
 						 "-A TENSORGUARD -s 192.0.2.0/24 -p 6 -m multiport --dports "
 						 "15 -j NFQUEUE --queue-num 3\n"
 						 "-A TENSORGUARD -p 17 -m multiport --sports 1:9 -m mark "
-						 "--mark 0x10/0xf0 -j NFQUEUE --queue-num 3\n"
+						 "--mark 0x10/0xf0 -m addrtype --src-type LOCAL -j NFQUEUE "
+						 "--queue-num 3\n"
 						 "-A TENSORGUARD_SAVE" SAVE);
 	free(text);
 	/* the first rule is bound to IPv4 by its source */
@@ -239,7 +240,8 @@ TEST(net_text, iptables_script)
 		HEAD JUMP("OUTPUT", "TENSORGUARD") JUMP("PREROUTING", "TENSORGUARD") JUMP(
 			"POSTROUTING", "TENSORGUARD_SAVE") "-A TENSORGUARD" EXEMPT
 							   "-A TENSORGUARD -p 17 -m multiport --sports 1:9 "
-							   "-m mark --mark 0x10/0xf0 -j NFQUEUE --queue-num 3"
+							   "-m mark --mark 0x10/0xf0 -m addrtype --src-type "
+							   "LOCAL -j NFQUEUE --queue-num 3"
 							   " --queue-bypass\n-A TENSORGUARD_SAVE" SAVE);
 	free(text);
 }

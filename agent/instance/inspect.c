@@ -5,6 +5,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
 
 #include "instance/instance.h"
 
@@ -268,6 +271,38 @@ static int inspect_routing(struct instance *in, struct report *r, struct tg_erro
 	return ret;
 }
 
+/* Whether somebody serves the agent's socket. */
+static bool agent_answers(const char *run_dir)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	int fd, n = snprintf(address.sun_path, sizeof(address.sun_path), "%s/agent.sock", run_dir);
+	bool answers;
+
+	if (n < 0 || (size_t)n >= sizeof(address.sun_path))
+		return false;
+	fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0)
+		return false;
+	answers = !connect(fd, (const struct sockaddr *)&address, sizeof(address));
+	close(fd);
+	return answers;
+}
+
+/* Under bypass the kernel's own rules decide without it; under hold nothing passes. */
+static void inspect_agent(struct instance *in, struct report *r)
+{
+	bool needed = false;
+
+	for (size_t i = 0; i < in->policy->rule_count; i++)
+		needed |= tg_rule_is_flow(&in->policy->rules[i]);
+	if (!needed)
+		return;
+	r->agent = agent_answers(in->run_dir) ? AGENT_RUNS : AGENT_ABSENT;
+	if (r->agent == AGENT_ABSENT && in->policy->classifier.hold)
+		problem(r,
+			"tensorguard-agent does not run: packets of rules with uid, cgroup or sni are held");
+}
+
 int instance_inspect(struct instance *in, struct report *ret_report, struct tg_error *e)
 {
 	struct report r = { .tunnels = calloc(in->policy->tunnel_count, sizeof(*r.tunnels)) };
@@ -283,6 +318,8 @@ int instance_inspect(struct instance *in, struct report *ret_report, struct tg_e
 		ret = iptables_check(in->policy, &present, e);
 	if (!ret && !present)
 		problem(&r, "the iptables chains are missing, or not as they should be");
+	if (!ret)
+		inspect_agent(in, &r);
 	if (ret) {
 		report_free(&r);
 		return ret;

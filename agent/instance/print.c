@@ -19,6 +19,18 @@ static const char *shaping_name(const struct tunnel_report *t)
 	}
 }
 
+static const char *agent_name(const struct report *report)
+{
+	switch (report->agent) {
+	case AGENT_RUNS:
+		return "running";
+	case AGENT_ABSENT:
+		return "not running";
+	default:
+		return "not needed";
+	}
+}
+
 static void format_endpoint(const struct tg_endpoint *endpoint, char *text, size_t size)
 {
 	char addr[INET6_ADDRSTRLEN];
@@ -63,10 +75,11 @@ static json_t *report_json(const struct tg_policy *policy, const struct report *
 		json_array_append_new(tunnels, tunnel_json(&policy->tunnels[i], &report->tunnels[i]));
 	for (size_t i = 0; i < report->problem_count; i++)
 		json_array_append_new(problems, json_string(report->problems[i]));
-	return json_pack("{s:b, s:s, s:I, s:s, s:s, s:s, s:o, s:o}", "healthy", !report->problem_count,
+	return json_pack("{s:b, s:s, s:I, s:s, s:s, s:s, s:s, s:o, s:o}", "healthy", !report->problem_count,
 			 "policy", policy->name, "policy_version", (json_int_t)policy->version, "role",
 			 tg_role_name(policy->role), "profile", tg_profile_name(policy->profile), "fail",
-			 tg_fail_name(policy->fail), "tunnels", tunnels, "problems", problems);
+			 tg_fail_name(policy->fail), "agent", agent_name(report), "tunnels", tunnels,
+			 "problems", problems);
 }
 
 static void print_peers(const struct tunnel_report *t)
@@ -99,6 +112,8 @@ static int print_text(const struct tg_policy *policy, const struct report *repor
 		       t->engine[0] ? t->engine : "none", (unsigned long long)t->generation, shaping_name(t));
 		print_peers(t);
 	}
+	if (report->agent != AGENT_NOT_NEEDED)
+		printf("  agent: %s\n", agent_name(report));
 	for (size_t i = 0; i < report->problem_count; i++)
 		printf("problem: %s\n", report->problems[i]);
 	if (!report->problem_count)

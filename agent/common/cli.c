@@ -9,7 +9,7 @@
 
 enum { EXIT_USAGE = 2 };
 
-enum { OPT_PIN_DIR = 256, OPT_RUN_DIR, OPT_POLICY, OPT_SITE, OPT_INTERVAL, OPT_COUNT, OPT_REPAIR, OPT_FORCE };
+enum { OPT_PIN_DIR = 256, OPT_RUN_DIR, OPT_POLICY, OPT_SITE, OPT_INTERVAL, OPT_COUNT, OPT_REPAIR };
 
 static const struct option options[] = {
 	{ "help", no_argument, NULL, 'h' },
@@ -22,7 +22,6 @@ static const struct option options[] = {
 	{ "interval", required_argument, NULL, OPT_INTERVAL },
 	{ "count", required_argument, NULL, OPT_COUNT },
 	{ "repair", no_argument, NULL, OPT_REPAIR },
-	{ "force", no_argument, NULL, OPT_FORCE },
 	{ NULL, 0, NULL, 0 },
 };
 
@@ -175,9 +174,6 @@ static int parse_options(struct cli *cli, int argc, char **argv, struct tg_error
 		case OPT_REPAIR:
 			cli->repair = true;
 			break;
-		case OPT_FORCE:
-			cli->force = true;
-			break;
 		case ':':
 			return tg_error(e, -EINVAL, "option '%s' needs a value; see --help",
 					argv[optind - 1]);
@@ -198,7 +194,7 @@ static int check_options(const struct cli *cli, const struct cli_command *comman
 		bool given;
 	} used[] = {
 		{ "--policy", cli->policy }, { "--site", cli->site },     { "--interval", cli->interval },
-		{ "--count", cli->count },   { "--repair", cli->repair }, { "--force", cli->force },
+		{ "--count", cli->count },   { "--repair", cli->repair },
 	};
 
 	for (size_t i = 0; i < sizeof(used) / sizeof(used[0]); i++)

@@ -26,7 +26,6 @@ struct cli {
 	const char *count;	/* --count N, NULL = not given */
 	bool json;		/* --json */
 	bool repair;		/* --repair */
-	bool force;		/* --force */
 	char **args;		/* what is left after the options */
 	int arg_count;
 };

@@ -160,7 +160,7 @@ int links_open(const struct tg_policy *policy, link_changed changed, void *ctx, 
 	for (size_t i = 0; i < l->count; i++) {
 		const struct tg_tunnel *t = &policy->tunnels[i];
 
-		strncpy(l->devices[i].name, t->external[0] ? t->external : t->name, IFNAMSIZ - 1);
+		strncpy(l->devices[i].name, tg_tunnel_device(t), IFNAMSIZ - 1);
 	}
 	ret = open_socket(l);
 	if (ret) {

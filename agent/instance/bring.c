@@ -22,11 +22,6 @@ void segmenter_names(const char *tunnel, char ret_head[IFNAMSIZ], char ret_tail[
 	snprintf(ret_tail, IFNAMSIZ, "%.8ssp", tunnel);
 }
 
-const char *tunnel_device(const struct tg_tunnel *tunnel)
-{
-	return tunnel->external[0] ? tunnel->external : tunnel->name;
-}
-
 bool tunnel_is_paced(const struct tg_tunnel *tunnel)
 {
 	for (size_t i = 0; i < tunnel->class_count; i++)
@@ -62,7 +57,7 @@ static int ensure_device(struct net *net, const struct tg_tunnel *tunnel, enum w
 			ret = wg_device_ensure(net, tunnel->name, *ret_backend, tunnel->mtu, e);
 	}
 	if (!ret)
-		ret = net_link_get(net, tunnel_device(tunnel), &link, e);
+		ret = net_link_get(net, tg_tunnel_device(tunnel), &link, e);
 	if (!ret)
 		*ret_ifindex = link.ifindex;
 	return ret;
@@ -358,7 +353,7 @@ static int detach_strays(struct net *net, const struct tg_policy *policy, struct
 		struct net_link link;
 
 		for (size_t n = 0; policy && n < policy->tunnel_count; n++)
-			wanted |= !strcmp(tunnel_device(&policy->tunnels[n]), i->if_name);
+			wanted |= !strcmp(tg_tunnel_device(&policy->tunnels[n]), i->if_name);
 		/* what is ours altogether keeps its filters for as long as it exists */
 		if (!wanted && !net_link_get(net, i->if_name, &link, NULL) &&
 		    strncmp(link.alias, TG_LINK_ALIAS, sizeof(TG_LINK_ALIAS) - 1))
@@ -427,8 +422,8 @@ static void overlap_caps(const struct tg_policy *old, const struct tg_policy *ne
 {
 	for (size_t i = 0; i < new->tunnel_count; i++) {
 		const struct tg_tunnel *before = tunnel_of(old, new->tunnels[i].name);
-		unsigned a = before ? routing_tunnel_mtu(before) : 0,
-			 b = routing_tunnel_mtu(&new->tunnels[i]);
+		unsigned a = before ? tg_tunnel_smallest_cell(before) : 0,
+			 b = tg_tunnel_smallest_cell(&new->tunnels[i]);
 
 		caps[i] = a && (!b || a < b) ? a : b;
 	}
@@ -455,7 +450,7 @@ static int apply_overlap(struct instance *in, const struct tg_policy *old, const
 
 	for (size_t i = 0; i < in->policy->tunnel_count; i++) {
 		struct net_link link;
-		int ret = net_link_get(in->net, tunnel_device(&in->policy->tunnels[i]), &link, e);
+		int ret = net_link_get(in->net, tg_tunnel_device(&in->policy->tunnels[i]), &link, e);
 
 		if (ret)
 			return ret;

@@ -183,7 +183,7 @@ static void inspect_tunnel(struct instance *in, struct report *r, size_t n)
 	struct tunnel_report *t = &r->tunnels[n];
 	struct net_link link;
 
-	snprintf(t->device, sizeof(t->device), "%s", tunnel_device(tunnel));
+	snprintf(t->device, sizeof(t->device), "%s", tg_tunnel_device(tunnel));
 	if (net_link_get(in->net, t->device, &link, NULL)) {
 		problem(r, "tunnel %s: device %s is missing", tunnel->name, t->device);
 	} else {

@@ -57,8 +57,6 @@ int routing_apply(struct net *net, const struct routing *plan, bool prune, struc
 /* Only the blackholes of a fail-closed policy. */
 int routing_apply_blackholes(struct net *net, const struct routing *plan, struct tg_error *e);
 int routing_remove(struct net *net, struct tg_error *e);
-/* The smallest cell of a tunnel: what its connected networks' routes are locked to. */
-unsigned routing_tunnel_mtu(const struct tg_tunnel *tunnel);
 
 /* ---- bringing about (bring.c) ---- */
 
@@ -78,8 +76,6 @@ int instance_bring_up(struct instance *in, const struct tg_policy *old, struct t
 int instance_bring_down(struct instance *in, struct tg_error *e);
 /* Names of the segmenter's devices. */
 void segmenter_names(const char *tunnel, char ret_head[IFNAMSIZ], char ret_tail[IFNAMSIZ]);
-/* The tunnel's device: the managed one or the external one. */
-const char *tunnel_device(const struct tg_tunnel *tunnel);
 /* Whether any of its classes has a schedule, and so dummies. */
 bool tunnel_is_paced(const struct tg_tunnel *tunnel);
 

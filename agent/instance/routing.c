@@ -67,16 +67,6 @@ static void add_route(struct builder *b, const struct net_route *route)
 	b->plan.routes[b->plan.route_count++] = *route;
 }
 
-unsigned routing_tunnel_mtu(const struct tg_tunnel *tunnel)
-{
-	unsigned mtu = tunnel->mtu;
-
-	for (size_t i = 0; i < tunnel->class_count; i++)
-		if (tunnel->classes[i].cell < mtu)
-			mtu = tunnel->classes[i].cell;
-	return mtu;
-}
-
 /*
  * A flow rule's packets may still end in any class of the tunnel: they must fit
  * the smallest. Locked even when that is the tunnel's MTU: WireGuard rounds up
@@ -88,7 +78,7 @@ static unsigned rule_mtu(const struct builder *b, const struct tg_policy_rule *r
 	unsigned mtu = tunnel->classes[rule->class].cell;
 
 	if (tg_rule_is_flow(rule))
-		mtu = routing_tunnel_mtu(tunnel);
+		mtu = tg_tunnel_smallest_cell(tunnel);
 	if (b->caps && b->caps[rule->tunnel] && b->caps[rule->tunnel] < mtu)
 		mtu = b->caps[rule->tunnel];
 	return mtu < tunnel->mtu ? mtu : tunnel->mtu;
@@ -220,7 +210,7 @@ static void add_table(struct builder *b, const struct tg_policy_rule *rule, unsi
  */
 static void add_connected(struct builder *b, const struct tg_tunnel *tunnel, unsigned ifindex)
 {
-	unsigned mtu = routing_tunnel_mtu(tunnel);
+	unsigned mtu = tg_tunnel_smallest_cell(tunnel);
 
 	for (size_t i = 0; i < tunnel->address_count; i++) {
 		struct net_route route = {

@@ -70,20 +70,9 @@ static bool closed_wanted(const struct tg_policy *policy, int family)
 	return false;
 }
 
-/* The smallest cell of the tunnel, its MTU if none is smaller. */
-static unsigned smallest_cell(const struct tg_tunnel *tunnel)
-{
-	unsigned cell = tunnel->mtu;
-
-	for (size_t i = 0; i < tunnel->class_count; i++)
-		if (tunnel->classes[i].cell < cell)
-			cell = tunnel->classes[i].cell;
-	return cell;
-}
-
 static bool mss_wanted(const struct tg_tunnel *tunnel)
 {
-	return smallest_cell(tunnel) < tunnel->mtu;
+	return tg_tunnel_smallest_cell(tunnel) < tunnel->mtu;
 }
 
 bool iptables_wanted(const struct tg_policy *policy, int family)
@@ -208,8 +197,7 @@ static size_t put_exempt(FILE *out, const struct tg_policy *policy)
 	for (size_t i = 0; i < policy->tunnel_count; i++, count++) {
 		const struct tg_tunnel *tunnel = &policy->tunnels[i];
 
-		fprintf(out, IPTABLES_CHAIN " -i %s -j RETURN\n",
-			tunnel->external[0] ? tunnel->external : tunnel->name);
+		fprintf(out, IPTABLES_CHAIN " -i %s -j RETURN\n", tg_tunnel_device(tunnel));
 	}
 	fprintf(out,
 		IPTABLES_CHAIN " -m connmark ! --mark 0x0/0x%x -j CONNMARK --restore-mark --nfmask 0x%x"
@@ -276,13 +264,13 @@ static int put_mss_rule(FILE *out, const struct tg_policy *policy, const struct 
 	const struct tg_tunnel *tunnel = &policy->tunnels[rule->tunnel];
 	unsigned headers = family == AF_INET ? 40 : 60;
 	/* a flow whose class nobody knows yet may end in the smallest */
-	unsigned cell = tg_rule_is_flow(rule) ? smallest_cell(tunnel) : tunnel->classes[rule->class].cell;
+	unsigned cell =
+		tg_rule_is_flow(rule) ? tg_tunnel_smallest_cell(tunnel) : tunnel->classes[rule->class].cell;
 	char begin[96], clamp[96];
 	struct match match = { .rule = rule, .begin = begin, .proto = IPPROTO_TCP, .end = clamp };
 	int err = 0;
 
-	snprintf(begin, sizeof(begin), IPTABLES_MSS_CHAIN " -o %s",
-		 tunnel->external[0] ? tunnel->external : tunnel->name);
+	snprintf(begin, sizeof(begin), IPTABLES_MSS_CHAIN " -o %s", tg_tunnel_device(tunnel));
 	snprintf(clamp, sizeof(clamp), " -m tcp --tcp-flags SYN,RST SYN -j TCPMSS --set-mss %u",
 		 cell - headers);
 	if (cell < tunnel->mtu && cell > headers)
@@ -301,7 +289,7 @@ static size_t put_mss_default(FILE *out, const struct tg_tunnel *tunnel, int fam
 	if (cell >= tunnel->mtu || cell <= headers)
 		return 0;
 	fprintf(out, IPTABLES_MSS_CHAIN " -o %s -p 6 -m tcp --tcp-flags SYN,RST SYN -j TCPMSS --set-mss %u\n",
-		tunnel->external[0] ? tunnel->external : tunnel->name, cell - headers);
+		tg_tunnel_device(tunnel), cell - headers);
 	return 1;
 }
 
@@ -325,11 +313,6 @@ static int put_mss_chain(FILE *out, const struct tg_policy *policy, int family, 
 	return err;
 }
 
-static const char *device_of(const struct tg_tunnel *tunnel)
-{
-	return tunnel->external[0] ? tunnel->external : tunnel->name;
-}
-
 /*
  * What may leave by any device: outer packets, and the neighbour discovery
  * that these need. A match of connection marks that never holds, and that
@@ -350,7 +333,8 @@ static size_t put_closed_exempt(FILE *out, const struct tg_policy *policy, int f
 		TG_MARK_OUTER);
 	fputs(IPTABLES_CLOSED_CHAIN " -o lo -j RETURN\n", out);
 	for (size_t i = 0; i < policy->tunnel_count; i++)
-		fprintf(out, IPTABLES_CLOSED_CHAIN " -o %s -j RETURN\n", device_of(&policy->tunnels[i]));
+		fprintf(out, IPTABLES_CLOSED_CHAIN " -o %s -j RETURN\n",
+			tg_tunnel_device(&policy->tunnels[i]));
 	for (int type = FIRST_ND; family == AF_INET6 && type <= LAST_ND; type++, count++)
 		fprintf(out, IPTABLES_CLOSED_CHAIN " -p 58 -m icmp6 --icmpv6-type %d -j RETURN\n", type);
 	return count + ports;

@@ -165,6 +165,13 @@ void tg_policy_free(struct tg_policy *policy);
 /* The added delay that a profile allows at p99, in nanoseconds. */
 uint64_t tg_profile_budget_ns(enum tg_profile profile);
 
+/* The tunnel's device: the managed one or the external one. */
+const char *tg_tunnel_device(const struct tg_tunnel *tunnel);
+
+/* The smallest cell of a tunnel's classes, its MTU if none is smaller: what fits whichever class it ends in.
+ */
+unsigned tg_tunnel_smallest_cell(const struct tg_tunnel *tunnel);
+
 bool tg_rule_is_flow(const struct tg_policy_rule *rule);
 
 /*

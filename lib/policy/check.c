@@ -26,20 +26,15 @@ static int check_addresses(const struct conf *c, const struct tg_tunnel *a, cons
 	return 0;
 }
 
-static const char *device_of(const struct tg_tunnel *t)
-{
-	return t->external[0] ? t->external : t->name;
-}
-
 static int check_pair(const struct conf *c, const struct tg_tunnel *a, const struct tg_tunnel *b)
 {
 	if (!strcmp(a->name, b->name))
 		return conf_fail_at(c, b->line, "a second tunnel '%s', expected another name", b->name);
-	if (!strcmp(device_of(a), device_of(b)))
+	if (!strcmp(tg_tunnel_device(a), tg_tunnel_device(b)))
 		return conf_fail_at(
 			c, b->line,
 			"tunnels '%s' and '%s' are both the device %s, expected one tunnel per device",
-			a->name, b->name, device_of(b));
+			a->name, b->name, tg_tunnel_device(b));
 	if (a->listen_port && a->listen_port == b->listen_port)
 		return conf_fail_at(
 			c, b->line,

@@ -469,3 +469,18 @@ int policy_parse_tunnel(struct conf *c, const config_setting_t *s, struct tg_tun
 		ret = parse_default(&g, t);
 	return ret ? ret : conf_group_end(&g);
 }
+
+const char *tg_tunnel_device(const struct tg_tunnel *tunnel)
+{
+	return tunnel->external[0] ? tunnel->external : tunnel->name;
+}
+
+unsigned tg_tunnel_smallest_cell(const struct tg_tunnel *tunnel)
+{
+	unsigned cell = tunnel->mtu;
+
+	for (size_t i = 0; i < tunnel->class_count; i++)
+		if (tunnel->classes[i].cell < cell)
+			cell = tunnel->classes[i].cell;
+	return cell;
+}

@@ -208,7 +208,7 @@ TEST(routing, flow_rules_fit_every_class)
 	CU_ASSERT_EQUAL(rule->uid_lo, 1000);
 	CU_ASSERT_EQUAL(rule->uid_hi, 1000);
 	CU_ASSERT_EQUAL(plan.routes[0].mtu_lock, 320);
-	CU_ASSERT_EQUAL(routing_tunnel_mtu(&policy->tunnels[0]), 320);
+	CU_ASSERT_EQUAL(tg_tunnel_smallest_cell(&policy->tunnels[0]), 320);
 	routing_free(&plan);
 	tg_policy_free(policy);
 }

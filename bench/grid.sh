@@ -1,7 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-3-Clause
-# How exactly cells leave on their grid, dummies and real ones, beside how exactly this machine can wake up; and
-# what an idle session that never ends costs. Root.
+# How exactly cells leave on their grid, dummies and real ones, beside how exactly this machine can wake up; the same
+# on a machine that computes, beside a tunnel without its raised priority; and what an idle session that never ends
+# costs. Root.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 # shellcheck source=bench/lib/report.sh
@@ -56,6 +57,27 @@ check_share()
 	local share
 	share=$(real_share "$1" "$2")
 	awk -v share="$share" "BEGIN { exit !(share $3) }" || die "the share of real cells is $share, expected $3"
+}
+
+# busy_grid BED PERIOD-US: while every processor computes, the tunnel before others and as one of them
+busy_grid()
+{
+	local hogs=() hog raised normal kind
+	for _ in $(seq "$(nproc)"); do
+		setsid sh -c 'while :; do :; done' &
+		hogs+=($!)
+	done
+	for kind in normal raised; do
+		priority "$1" "$([ $kind = normal ] && echo 0 || echo -10)"
+		record "$1" "$2" busy.$kind
+	done
+	for hog in "${hogs[@]}"; do
+		kill "$hog"
+	done
+	for kind in p50 p99; do
+		raised=$(tail -n 1 "$DIR/busy.raised.$kind") normal=$(tail -n 1 "$DIR/busy.normal.$kind")
+		echo "${raised% *} ${normal% *}" >> "$DIR/busy.$kind"
+	done
 }
 
 # measure_grid BED PERIOD-US: idle, then with pings always under way, so that a real cell waits for each slot
@@ -148,6 +170,9 @@ for period in 5000 1000; do
 		measure_grid $period $period
 	done
 	if [ $period = 5000 ]; then
+		for _ in $(seq "$ROUNDS"); do
+			busy_grid $period $period
+		done
 		for _ in $(seq "$CPU_ROUNDS"); do
 			measure_cpu $period
 		done
@@ -161,5 +186,7 @@ for period in 5000 1000; do
 		done
 	done
 done
+report grid_5ms_busy_p50 us "$DIR/busy.p50"
+report grid_5ms_busy_p99 us "$DIR/busy.p99"
 report idle_session_cpu %cpu "$DIR/cpu"
 report idle_session_cpu_wireguard %cpu "$DIR/cpu.tunnel"

@@ -1,7 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-3-Clause
 # TCP throughput and round-trip time through a guarded tunnel (sizes only, no delay) and through the same
-# tunnel without TensorGuard, in turn. Root.
+# tunnel without TensorGuard, in turn. tg-load raises the priority of wireguard-go, wg(8) does not: what that brings is
+# in the main figures, and the cost of the data path alone in those of the same priority. Root.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 # shellcheck source=bench/lib/report.sh
@@ -65,6 +66,12 @@ for _ in $(seq "$ROUNDS"); do
 	echo "$guarded $plain" >> "$DIR/up"
 	guarded=$(throughput guarded -R) && plain=$(throughput plain -R) || exit 1
 	echo "$guarded $plain" >> "$DIR/down"
+	priority guarded 0
+	plain=$(throughput plain) && guarded=$(throughput guarded) || exit 1
+	echo "$guarded $plain" >> "$DIR/up-same"
+	guarded=$(throughput guarded -R) && plain=$(throughput plain -R) || exit 1
+	echo "$guarded $plain" >> "$DIR/down-same"
+	priority guarded -10	# as tg-load starts it
 	plain=$(throughput plain-small) && guarded=$(throughput guarded-small) || exit 1
 	echo "$guarded $plain" >> "$DIR/small"
 done
@@ -74,5 +81,7 @@ for _ in $(seq "$RTT_ROUNDS"); do
 done
 report tunnel_tcp_up Mbit/s "$DIR/up" 'ratio>=0.9'
 report tunnel_tcp_down Mbit/s "$DIR/down" 'ratio>=0.9'
+report tunnel_tcp_up_same_priority Mbit/s "$DIR/up-same"
+report tunnel_tcp_down_same_priority Mbit/s "$DIR/down-same"
 report tunnel_tcp_up_small_buffers Mbit/s "$DIR/small"
 report tunnel_rtt_added us "$DIR/rtt" 'value<=50'

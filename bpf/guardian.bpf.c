@@ -106,6 +106,22 @@ static __always_inline int clock_cell(struct __sk_buff *skb, const struct tg_que
 	return bpf_redirect(queue->head_ifindex, 0);
 }
 
+/*
+ * What the loader sent still holds its packet socket, and that its network
+ * namespace, which could then never end. A clone holds nothing: it goes round.
+ */
+static __always_inline int start_clock(struct __sk_buff *skb, const struct tg_queue *queue)
+{
+	__u16 kind = TG_CELL_CLOCK;
+
+	skb->priority = PRIO_CLOCK;
+	if (bpf_skb_store_bytes(skb, offsetof(struct tg_ether_meta, kind), &kind, sizeof(kind), 0) ||
+	    bpf_clone_redirect(skb, queue->head_ifindex, 0))
+		return drop(TG_DROP_HELPER);
+	count_reason(TG_PASS_CELL_START);
+	return TC_ACT_SHOT;
+}
+
 SEC("tc")
 int tg_release(struct __sk_buff *skb)
 {
@@ -124,6 +140,8 @@ int tg_release(struct __sk_buff *skb)
 	session = bpf_map_lookup_elem(&sessions, &index);
 	if (!queue || !session || queue->tail_ifindex != skb->ifindex)
 		return drop(TG_DROP_STRAY);
+	if (meta.kind == TG_CELL_START)
+		return start_clock(skb, queue);
 	real = meta.kind == TG_CELL_REAL;
 	if (!real && meta.kind != TG_CELL_CLOCK)
 		return drop(TG_DROP_STRAY);

@@ -95,11 +95,12 @@ int queue_ticking(const struct dataplane *dp, unsigned id, bool *ret_ticking, st
 	return ret;
 }
 
-/* A dummy (IPv6, next header 59) behind the internal link header. `frame` has room for cell + TG_L2_LEN. */
+/* A dummy (IPv6, next header 59) behind the internal link header; tg_release makes it a clock cell. `frame`
+ * has room for cell + TG_L2_LEN. */
 static void build_clock_cell(uint8_t *frame, unsigned id, const struct tg_queue *queue,
 			     const struct in6_addr *source, const struct in6_addr *target)
 {
-	struct tg_ether_meta meta = { .kind = TG_CELL_CLOCK,
+	struct tg_ether_meta meta = { .kind = TG_CELL_START,
 				      .queue = (uint8_t)id,
 				      .h_proto = htons(ETHERTYPE_IPV6) };
 	struct ip6_hdr ip = { .ip6_src = *source, .ip6_dst = *target };

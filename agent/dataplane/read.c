@@ -122,6 +122,7 @@ const char *dataplane_reason_name(unsigned reason)
 		[TG_PASS_CELL_REAL] = "pass_cell_real",
 		[TG_PASS_CELL_DUMMY] = "pass_cell_dummy",
 		[TG_PASS_CELL_IDLE] = "pass_cell_idle",
+		[TG_PASS_CELL_START] = "pass_cell_start",
 		[TG_PASS_INGRESS] = "pass_ingress",
 		[TG_NOTE_FRAGMENT] = "note_fragment",
 		[TG_NOTE_EXT_HEADER] = "note_ext_header",

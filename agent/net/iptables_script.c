@@ -327,14 +327,15 @@ static size_t put_closed_exempt(FILE *out, const struct tg_policy *policy, int f
 
 	for (size_t i = 0; i < policy->rule_count; i++)
 		ports |= policy->rules[i].port_count || policy->rules[i].source_port_count;
-	if (ports)
-		fputs(IPTABLES_CLOSED_CHAIN " -m connmark --mark 0x1/0x0 -j RETURN\n", out);
-	fprintf(out, IPTABLES_CLOSED_CHAIN " -m mark --mark 0x%x/0x%x -j RETURN\n", TG_MARK_OUTER,
-		TG_MARK_OUTER);
-	fputs(IPTABLES_CLOSED_CHAIN " -o lo -j RETURN\n", out);
+	/* what there is most of comes first */
 	for (size_t i = 0; i < policy->tunnel_count; i++)
 		fprintf(out, IPTABLES_CLOSED_CHAIN " -o %s -j RETURN\n",
 			tg_tunnel_device(&policy->tunnels[i]));
+	fprintf(out, IPTABLES_CLOSED_CHAIN " -m mark --mark 0x%x/0x%x -j RETURN\n", TG_MARK_OUTER,
+		TG_MARK_OUTER);
+	fputs(IPTABLES_CLOSED_CHAIN " -o lo -j RETURN\n", out);
+	if (ports)
+		fputs(IPTABLES_CLOSED_CHAIN " -m connmark --mark 0x1/0x0 -j RETURN\n", out);
 	for (int type = FIRST_ND; family == AF_INET6 && type <= LAST_ND; type++, count++)
 		fprintf(out, IPTABLES_CLOSED_CHAIN " -p 58 -m icmp6 --icmpv6-type %d -j RETURN\n", type);
 	return count + ports;

@@ -13,6 +13,7 @@ struct process {
 	const char *const *environment;	/* beside PATH and LC_ALL; ended by NULL, or NULL */
 	const char *input;		/* text for its standard input, NULL = /dev/null */
 	bool daemon; /* what it leaves behind must not depend on us: own session, no output kept */
+	int nice;    /* with `daemon`: the nice value that it asks for (-20..0), if that is permitted */
 	int timeout_ms;
 };
 

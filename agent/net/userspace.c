@@ -152,6 +152,7 @@ int wg_userspace_start(const char *name, struct tg_error *e)
 		.argv = argv,
 		.environment = environment,
 		.daemon = true,
+		.nice = WG_USERSPACE_NICE,
 		.timeout_ms = LAUNCH_TIMEOUT_MS,
 	};
 	struct process_result result;

@@ -10,6 +10,12 @@
 enum { WG_EXIT_WAIT_MS = 5000, WG_START_WAIT_MS = 5000, WG_ADOPT_WAIT_MS = 1000 };
 
 /*
+ * All packets wait for this process: behind others that compute, the wire would show when they do. Measured
+ * in docs/benchmarks.md.
+ */
+enum { WG_USERSPACE_NICE = -10 };
+
+/*
  * Waits until nobody answers at the socket of a device that is gone, and
  * removes the dead socket file. With `wait_ms` 0 a socket that answers is left
  * alone: it belongs to a device of that name in another network namespace.

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/utsname.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -18,6 +19,7 @@
 #include "commands.h"
 #include "instance/instance.h"
 #include "net/process.h"
+#include "net/userspace.h"
 
 struct probe_context {
 	struct net *net;
@@ -151,6 +153,15 @@ static int probe_nfqueue(struct probe_context *c, struct tg_error *e)
 	return ret;
 }
 
+/* The child ends soon: nothing of ours goes on with it. */
+static int probe_priority(struct probe_context *c, struct tg_error *e)
+{
+	(void)c;
+	if (setpriority(PRIO_PROCESS, 0, WG_USERSPACE_NICE))
+		return tg_error(e, -errno, "nice %d: %s", WG_USERSPACE_NICE, strerror(errno));
+	return 0;
+}
+
 static int probe_cgroup2(struct probe_context *c, struct tg_error *e)
 {
 	(void)c;
@@ -175,6 +186,7 @@ static const struct probe probes[] = {
 	  "the package iptables", false, probe_iptables },
 	{ "nfqueue", "rules with uid, cgroup or sni",
 	  "CONFIG_NETFILTER_NETLINK_QUEUE, CONFIG_NETFILTER_XT_TARGET_NFQUEUE", false, probe_nfqueue },
+	{ "priority", "wireguard-go keeps time on a busy machine", "CAP_SYS_NICE", false, probe_priority },
 	{ "cgroup2", "rules with cgroup", "a cgroup2 mount", false, probe_cgroup2 },
 };
 

@@ -154,7 +154,8 @@ struct tg_devices {
 /* values of tg_ether_meta.kind */
 #define TG_CELL_REAL 0x5247u	/* "GR" */
 #define TG_CELL_CLOCK 0x4347u	/* "GC" */
-#define TG_CELL_SEGMENT 0x5347u	/* "GS" */
+#define TG_CELL_START 0x5347u	/* "GS": becomes a clock cell */
+#define TG_CELL_SEGMENT 0x5047u	/* "GP": a piece of a GSO super-packet */
 
 /*
  * The Ethernet header of the internal veth pairs: never on any wire, so the

@@ -17,6 +17,7 @@ enum tg_reason {
 	TG_PASS_CELL_REAL,  /* redirect: the queue released a real cell into the tunnel */
 	TG_PASS_CELL_DUMMY, /* redirect: the queue released its clock cell, a dummy went out */
 	TG_PASS_CELL_IDLE,  /* redirect: the clock cell went round, no session, nothing sent */
+	TG_PASS_CELL_START, /* drop: the cell that the loader sent; a clone of it goes round as clock cell */
 	TG_PASS_INGRESS,    /* pass: a real packet from the peer */
 	/* sent on, and worth knowing */
 	TG_NOTE_FRAGMENT,   /* a fragment: classified by addresses and protocol, ports ignored (counted beside

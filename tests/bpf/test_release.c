@@ -43,11 +43,16 @@ static struct outcome release(const struct tg_ether_meta *meta, size_t len)
 	return fixture_run(DP_RELEASE, &(struct run){ .frame = frame, .frame_len = len + TG_L2_LEN });
 }
 
-static struct outcome release_clock(void)
+static struct outcome release_kind(unsigned kind)
 {
-	const struct tg_ether_meta meta = { .kind = TG_CELL_CLOCK, .h_proto = 0xdd86 };
+	const struct tg_ether_meta meta = { .kind = (uint16_t)kind, .h_proto = 0xdd86 };
 
 	return release(&meta, 160);
+}
+
+static struct outcome release_clock(void)
+{
+	return release_kind(TG_CELL_CLOCK);
 }
 
 static struct tg_session_state session(void)
@@ -100,6 +105,21 @@ TEST(bpf_release, a_released_real_cell_goes_to_the_tunnel_and_is_timed)
 	for (unsigned i = 1; i < TG_DELAY_BUCKETS; i++)
 		st.delay[0] += st.delay[i];
 	CU_ASSERT_EQUAL(st.delay[0], 1);
+}
+
+/* What goes round must not be what a socket sent: the clone does, and a clone is no tick. */
+TEST(bpf_release, the_starting_cell_is_replaced_by_a_clone)
+{
+	struct tg_ether_meta meta;
+	struct outcome o;
+
+	fixture_policy(PACED("10s", "drop"));
+	o = release_kind(TG_CELL_START);
+	memcpy(&meta, o.frame, sizeof(meta));
+	CU_ASSERT_EQUAL(o.verdict, TC_ACT_SHOT);
+	CU_ASSERT_EQUAL(o.reasons[TG_PASS_CELL_START], 1);
+	CU_ASSERT_EQUAL(meta.kind, TG_CELL_CLOCK);
+	CU_ASSERT_EQUAL(session().ticks, 0);
 }
 
 TEST(bpf_release, without_a_session_the_clock_cell_goes_round_in_silence)

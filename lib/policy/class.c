@@ -61,10 +61,14 @@ static int parse_buckets(struct conf_group *g, const struct tg_tunnel *t, struct
 
 static int parse_pad(struct conf_group *g, const struct tg_tunnel *t, struct tg_policy_class *class)
 {
+	/* the last one with pad = "buckets" only */
+	static const char *const keys[] = { "name", "defence", "pad", "cell", "buckets" };
 	const config_setting_t *s;
 	int ret, mode = TG_PAD_CELL;
 
 	ret = conf_get_word(g, "pad", CONF_OPTIONAL, policy_pad_modes, &mode);
+	if (!ret)
+		ret = conf_check_keys(g, keys, CONF_KEY_COUNT(keys) - (mode != TG_PAD_BUCKETS));
 	if (ret)
 		return ret;
 	class->pad_mode = (enum tg_pad_mode)mode;
@@ -117,11 +121,15 @@ static int parse_idle(struct conf_group *g, struct tg_policy_class *class)
 
 static int parse_constant(struct conf_group *g, const struct tg_tunnel *t, struct tg_policy_class *class)
 {
+	static const char *const keys[] = { "name",    "defence", "cell",         "period",
+					    "session", "idle",    "delay_budget", "overflow" };
 	const config_setting_t *s;
 	int ret, overflow = TG_OVERFLOW_DROP;
 
 	class->pad_mode = TG_PAD_CELL;
-	ret = conf_require(g, "cell", &s);
+	ret = conf_check_keys(g, keys, CONF_KEY_COUNT(keys));
+	if (!ret)
+		ret = conf_require(g, "cell", &s);
 	if (!ret)
 		ret = parse_size(g->conf, s, t, &class->cell);
 	if (!ret)
@@ -142,6 +150,17 @@ static int parse_constant(struct conf_group *g, const struct tg_tunnel *t, struc
 	return ret;
 }
 
+/* Without these two nothing is known of the others: a key that no class has is the better thing to name. */
+static int check_head(const struct conf_group *g)
+{
+	static const char *const keys[] = { "name",   "defence", "pad",  "cell",         "buckets",
+					    "period", "session", "idle", "delay_budget", "overflow" };
+
+	if (conf_get(g, "name") && conf_get(g, "defence"))
+		return 0;
+	return conf_check_keys(g, keys, CONF_KEY_COUNT(keys));
+}
+
 int policy_parse_class(struct conf *c, const config_setting_t *s, const struct tg_tunnel *t,
 		       struct tg_policy_class *class)
 {
@@ -150,6 +169,8 @@ int policy_parse_class(struct conf *c, const config_setting_t *s, const struct t
 
 	class->line = config_setting_source_line(s);
 	ret = conf_group_begin(c, s, "class", &g);
+	if (!ret)
+		ret = check_head(&g);
 	if (!ret)
 		ret = conf_get_name(&g, class->name, sizeof(class->name));
 	if (ret)
@@ -160,6 +181,5 @@ int policy_parse_class(struct conf *c, const config_setting_t *s, const struct t
 		return ret;
 	class->defence = (enum tg_defence)defence;
 	snprintf(g.what, sizeof(g.what), "%s class '%s'", tg_defence_name(class->defence), class->name);
-	ret = defence == TG_DEFENCE_CONSTANT ? parse_constant(&g, t, class) : parse_pad(&g, t, class);
-	return ret ? ret : conf_group_end(&g);
+	return defence == TG_DEFENCE_CONSTANT ? parse_constant(&g, t, class) : parse_pad(&g, t, class);
 }

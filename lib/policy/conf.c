@@ -259,37 +259,19 @@ int conf_group_begin(struct conf *c, const config_setting_t *s, const char *what
 	return 0;
 }
 
-static void ask(struct conf_group *g, const char *key, bool in_site)
+const config_setting_t *conf_get(const struct conf_group *g, const char *key)
 {
-	for (size_t i = 0; i < g->count; i++) {
-		if (!strcmp(g->keys[i], key)) {
-			g->in_site[i] |= in_site;
-			return;
-		}
-	}
-	if (g->count == CONF_MAX_KEYS)
-		return;
-	g->keys[g->count] = key;
-	g->in_site[g->count++] = in_site;
-}
-
-const config_setting_t *conf_get(struct conf_group *g, const char *key)
-{
-	ask(g, key, false);
 	return config_setting_get_member(g->set, key);
 }
 
-const config_setting_t *conf_get_site(struct conf_group *g, const char *key)
+const config_setting_t *conf_get_site(const struct conf_group *g, const char *key)
 {
-	const config_setting_t *s = NULL;
+	const config_setting_t *s = g->site ? config_setting_get_member(g->site, key) : NULL;
 
-	ask(g, key, true);
-	if (g->site)
-		s = config_setting_get_member(g->site, key);
-	return s ? s : config_setting_get_member(g->set, key);
+	return s ? s : conf_get(g, key);
 }
 
-int conf_require(struct conf_group *g, const char *key, const config_setting_t **ret_setting)
+int conf_require(const struct conf_group *g, const char *key, const config_setting_t **ret_setting)
 {
 	const config_setting_t *s = conf_get(g, key);
 
@@ -299,36 +281,28 @@ int conf_require(struct conf_group *g, const char *key, const config_setting_t *
 	return 0;
 }
 
-static int unknown_key(const struct conf_group *g, const config_setting_t *s, bool site)
+static int unknown_key(const struct conf_group *g, const config_setting_t *s, const char *const *keys,
+		       size_t count)
 {
 	char list[256] = "";
 	size_t used = 0;
 
-	for (size_t i = 0; i < g->count && used < sizeof(list); i++)
-		if (!site || g->in_site[i])
-			used += (size_t)snprintf(list + used, sizeof(list) - used, "%s%s", used ? ", " : "",
-						 g->keys[i]);
+	for (size_t i = 0; i < count && used < sizeof(list); i++)
+		used += (size_t)snprintf(list + used, sizeof(list) - used, "%s%s", used ? ", " : "", keys[i]);
 	return conf_fail(g->conf, s, "unknown key '%.40s' in %s, expected one of %s", config_setting_name(s),
 			 g->what, list);
 }
 
-static int check_leftovers(const struct conf_group *g, const config_setting_t *group, bool site)
+int conf_check_keys(const struct conf_group *g, const char *const *keys, size_t count)
 {
-	for (int i = 0; i < config_setting_length(group); i++) {
-		const config_setting_t *s = config_setting_get_elem(group, (unsigned)i);
-		bool known = false;
+	for (int i = 0; i < config_setting_length(g->set); i++) {
+		const config_setting_t *s = config_setting_get_elem(g->set, (unsigned)i);
+		size_t k = 0;
 
-		for (size_t k = 0; k < g->count && !known; k++)
-			known = (!site || g->in_site[k]) && !strcmp(g->keys[k], config_setting_name(s));
-		if (!known)
-			return unknown_key(g, s, site);
+		while (k < count && strcmp(keys[k], config_setting_name(s)))
+			k++;
+		if (k == count)
+			return unknown_key(g, s, keys, count);
 	}
 	return 0;
-}
-
-int conf_group_end(const struct conf_group *g)
-{
-	int ret = check_leftovers(g, g->set, false);
-
-	return ret || !g->site ? ret : check_leftovers(g, g->site, true);
 }

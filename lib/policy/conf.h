@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Strict reading of libconfig files. A group remembers which keys it was asked
- * for: conf_group_end() makes every other key an error and names the ones that
- * would have been right, so that no list of keys is kept twice.
+ * Strict reading of libconfig files. Each group names its keys; any other is an
+ * error that names the ones that would have been right, and it comes before that
+ * about a missing key, which may be the same key, misspelt.
  *
  * Getters leave *ret_value alone when an optional key is absent: callers put the
  * default there first.
@@ -15,7 +15,8 @@
 #include "tensorguard/policy.h"
 
 #define CONF_MAX_SIZE (1u << 20) /* bytes of a file */
-#define CONF_MAX_KEYS 32	/* of one group */
+
+#define CONF_KEY_COUNT(keys) (sizeof(keys) / sizeof((keys)[0]))
 
 /* One file in memory. Must stay where it is: settings point back into it. */
 struct conf_file {
@@ -36,9 +37,6 @@ struct conf_group {
 	const config_setting_t *set;
 	const config_setting_t *site; /* the site file's group for the same thing, or NULL */
 	char what[64];		/* "class 'bulk'" */
-	const char *keys[CONF_MAX_KEYS];
-	bool in_site[CONF_MAX_KEYS]; /* this key may stand in the site file */
-	size_t count;
 };
 
 enum conf_need { CONF_OPTIONAL, CONF_REQUIRED };
@@ -82,12 +80,13 @@ int conf_warn(struct conf *c, unsigned line, const char *format, ...) __attribut
 /* `s` must be a group, else an error. Whoever knows the site file's part sets ret_group->site. */
 int conf_group_begin(struct conf *c, const config_setting_t *s, const char *what,
 		     struct conf_group *ret_group);
-int conf_group_end(const struct conf_group *g);
+/* Whether the group has none but these keys. To be called before a key is missed. */
+int conf_check_keys(const struct conf_group *g, const char *const *keys, size_t count);
 
 /* The setting or NULL; conf_get_site() looks into the site file first. */
-const config_setting_t *conf_get(struct conf_group *g, const char *key);
-const config_setting_t *conf_get_site(struct conf_group *g, const char *key);
-int conf_require(struct conf_group *g, const char *key, const config_setting_t **ret_setting);
+const config_setting_t *conf_get(const struct conf_group *g, const char *key);
+const config_setting_t *conf_get_site(const struct conf_group *g, const char *key);
+int conf_require(const struct conf_group *g, const char *key, const config_setting_t **ret_setting);
 
 /* Array or list with 1..max elements. */
 int conf_list_length(const struct conf *c, const config_setting_t *s, size_t max, size_t *ret_length);
@@ -107,12 +106,12 @@ int conf_cidr_list(const struct conf *c, const config_setting_t *s, size_t max, 
 int conf_in6_addr(const struct conf *c, const config_setting_t *s, struct in6_addr *ret_addr);
 
 /* Values of a group's keys. */
-int conf_get_word(struct conf_group *g, const char *key, enum conf_need need, const struct conf_word *words,
-		  int *ret_value);
-int conf_get_integer(struct conf_group *g, const char *key, enum conf_need need, int64_t min, int64_t max,
-		     int64_t *ret_value);
-int conf_get_duration(struct conf_group *g, const char *key, enum conf_need need, uint64_t min_ns,
+int conf_get_word(const struct conf_group *g, const char *key, enum conf_need need,
+		  const struct conf_word *words, int *ret_value);
+int conf_get_integer(const struct conf_group *g, const char *key, enum conf_need need, int64_t min,
+		     int64_t max, int64_t *ret_value);
+int conf_get_duration(const struct conf_group *g, const char *key, enum conf_need need, uint64_t min_ns,
 		      uint64_t max_ns, uint64_t *ret_ns);
-int conf_get_name(struct conf_group *g, char *ret_name, size_t size);
+int conf_get_name(const struct conf_group *g, char *ret_name, size_t size);
 
 #endif

@@ -42,21 +42,23 @@ void tg_policy_free(struct tg_policy *policy)
 	free(policy);
 }
 
-static int parse_version(struct conf_group *g)
+/* Another version of the language has other keys: it is looked at before they are. */
+static int parse_version(const struct conf_group *g, const char *const *keys, size_t key_count)
 {
-	const config_setting_t *s;
+	const config_setting_t *s = conf_get(g, "version");
 	int ret;
 
-	ret = conf_require(g, "version", &s);
-	if (!ret &&
+	if (s &&
 	    (config_setting_type(s) != CONFIG_TYPE_INT || config_setting_get_int(s) != TG_POLICY_VERSION))
-		ret = conf_expected(g->conf, s, "%d, the version of the language", TG_POLICY_VERSION);
-	return ret;
+		return conf_expected(g->conf, s, "%d, the version of the language", TG_POLICY_VERSION);
+	ret = conf_check_keys(g, keys, key_count);
+	return ret ? ret : conf_require(g, "version", &s);
 }
 
 static int parse_classifier(struct conf_group *root, struct tg_classifier_conf *classifier)
 {
 	static const struct conf_word words[] = { { "bypass", false }, { "hold", true }, { NULL, 0 } };
+	static const char *const keys[] = { "undecided", "queue", "queue_length" };
 	const config_setting_t *s = conf_get(root, "classifier");
 	int64_t queue = DEFAULT_QUEUE, length = DEFAULT_QUEUE_LENGTH;
 	int ret, hold = false;
@@ -65,13 +67,13 @@ static int parse_classifier(struct conf_group *root, struct tg_classifier_conf *
 	if (s) {
 		ret = conf_group_begin(root->conf, s, "classifier", &g);
 		if (!ret)
+			ret = conf_check_keys(&g, keys, CONF_KEY_COUNT(keys));
+		if (!ret)
 			ret = conf_get_word(&g, "undecided", CONF_OPTIONAL, words, &hold);
 		if (!ret)
 			ret = conf_get_integer(&g, "queue", CONF_OPTIONAL, 0, 65535, &queue);
 		if (!ret)
 			ret = conf_get_integer(&g, "queue_length", CONF_OPTIONAL, 1, 65535, &length);
-		if (!ret)
-			ret = conf_group_end(&g);
 		if (ret)
 			return ret;
 	}
@@ -83,10 +85,12 @@ static int parse_classifier(struct conf_group *root, struct tg_classifier_conf *
 
 static int parse_head(struct conf_group *g, struct tg_policy *policy)
 {
+	static const char *const keys[] = { "version", "name",       "policy_version", "role", "profile",
+					    "fail",    "classifier", "tunnels",        "rules" };
 	int ret, role = TG_ROLE_EDGE, profile, fail = TG_FAIL_CLOSED;
 	int64_t version;
 
-	ret = parse_version(g);
+	ret = parse_version(g, keys, CONF_KEY_COUNT(keys));
 	if (!ret)
 		ret = conf_get_name(g, policy->name, sizeof(policy->name));
 	if (!ret)
@@ -154,16 +158,14 @@ static int parse_rules(struct conf_group *g, struct tg_policy *policy)
 static int check_site_tunnels(struct conf *c, const config_setting_t *list, size_t count)
 {
 	const char *name, *other;
+	int ret;
 
 	for (unsigned i = 0; i < count; i++) {
 		const config_setting_t *elem = config_setting_get_elem(list, i);
 
-		if (!config_setting_is_group(elem))
-			return conf_expected(c, elem, "a group: tunnel { ... }");
-		if (!config_setting_lookup_string(elem, "name", &name))
-			return conf_fail(
-				c, elem,
-				"no key 'name' in tunnel, expected the name of one of the policy's tunnels");
+		ret = policy_check_site_tunnel(c, elem, &name);
+		if (ret)
+			return ret;
 		for (unsigned k = 0; k < i; k++)
 			if (config_setting_lookup_string(config_setting_get_elem(list, k), "name", &other) &&
 			    !strcmp(name, other))
@@ -176,6 +178,7 @@ static int check_site_tunnels(struct conf *c, const config_setting_t *list, size
 /* Before the policy's tunnels are read: they look their device settings up here. */
 static int check_site(struct conf *c)
 {
+	static const char *const keys[] = { "version", "tunnels" };
 	const config_setting_t *list;
 	struct conf_group g;
 	size_t count = 0;
@@ -183,11 +186,9 @@ static int check_site(struct conf *c)
 
 	ret = conf_group_begin(c, config_root_setting(&c->site.config), "the site file", &g);
 	if (!ret)
-		ret = parse_version(&g);
+		ret = parse_version(&g, keys, CONF_KEY_COUNT(keys));
 	if (!ret)
 		ret = conf_require(&g, "tunnels", &list);
-	if (!ret)
-		ret = conf_group_end(&g);
 	if (!ret)
 		ret = conf_list_length(c, list, TG_MAX_TUNNELS, &count);
 	return ret ? ret : check_site_tunnels(c, list, count);
@@ -235,8 +236,6 @@ static int parse_policy(struct conf *c)
 		ret = policy_check_tunnels(c);
 	if (!ret)
 		ret = parse_rules(&g, c->out);
-	if (!ret)
-		ret = conf_group_end(&g);
 	return ret ? ret : policy_add_warnings(c);
 }
 

@@ -306,11 +306,15 @@ static int check_reach(struct conf_group *g, const struct tg_policy_rule *rule)
 
 int policy_parse_rule(struct conf *c, const config_setting_t *s, struct tg_policy_rule *rule)
 {
+	static const char *const keys[] = { "tunnel",       "class", "to",  "from",   "proto", "ports",
+					    "source_ports", "mark",  "uid", "cgroup", "sni" };
 	struct conf_group g;
 	int ret;
 
 	rule->line = config_setting_source_line(s);
 	ret = conf_group_begin(c, s, "rule", &g);
+	if (!ret)
+		ret = conf_check_keys(&g, keys, CONF_KEY_COUNT(keys));
 	if (!ret)
 		ret = parse_tunnel_and_class(&g, rule);
 	if (!ret)
@@ -329,8 +333,6 @@ int policy_parse_rule(struct conf *c, const config_setting_t *s, struct tg_polic
 		ret = parse_cgroup(&g, rule);
 	if (!ret)
 		ret = parse_sni(&g, rule);
-	if (!ret)
-		ret = conf_group_end(&g);
 	if (!ret)
 		ret = check_protocol(&g, rule);
 	return ret ? ret : check_reach(&g, rule);

@@ -8,9 +8,12 @@
 #include "tensorguard/base64.h"
 #include "util/parse.h"
 
-#define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
-
 enum { DEFAULT_MTU = 1420, MIN_MTU = 1280 };
+
+/* Those that stand in the site file as well, which is about devices, come first. */
+static const char *const keys[] = { "name",  "external", "key_file", "listen_port", "addresses",
+				    "peers", "mtu",      "dummy",    "classes",     "default" };
+enum { SITE_KEYS = CONF_KEY_COUNT(keys) - 2 };
 
 /* Keys of a managed device, which `external` rules out. */
 static const char *const managed_keys[] = { "key_file", "listen_port", "addresses", "peers" };
@@ -107,12 +110,16 @@ static int parse_dummy_target(struct conf_group *g, struct tg_peer *peer)
 
 static int parse_peer(struct conf *c, const config_setting_t *s, struct tg_peer *peer)
 {
+	static const char *const peer_keys[] = { "public_key",  "preshared_key_file", "endpoint",
+						 "allowed_ips", "keepalive",          "dummy_target" };
 	const config_setting_t *value;
 	int64_t keepalive = 0;
 	struct conf_group g;
 	int ret;
 
 	ret = conf_group_begin(c, s, "peer", &g);
+	if (!ret)
+		ret = conf_check_keys(&g, peer_keys, CONF_KEY_COUNT(peer_keys));
 	if (!ret)
 		ret = parse_public_key(&g, peer);
 	if (ret)
@@ -131,7 +138,7 @@ static int parse_peer(struct conf *c, const config_setting_t *s, struct tg_peer 
 	if (!ret)
 		ret = parse_dummy_target(&g, peer);
 	peer->keepalive_s = (unsigned)keepalive;
-	return ret ? ret : conf_group_end(&g);
+	return ret;
 }
 
 /* WireGuard would move the address or the key to the peer that is set last. */
@@ -245,7 +252,7 @@ static int parse_device(struct conf_group *g, struct tg_tunnel *t)
 {
 	const config_setting_t *external = conf_get_site(g, "external"), *s;
 
-	for (size_t i = 0; i < ARRAY_SIZE(managed_keys); i++) {
+	for (size_t i = 0; i < CONF_KEY_COUNT(managed_keys); i++) {
 		s = conf_get_site(g, managed_keys[i]);
 		if (!s || !external || (from_site(g->conf, external) && !from_site(g->conf, s)))
 			continue;
@@ -297,11 +304,14 @@ static int check_dummy_target(struct conf_group *g, const config_setting_t *s, c
 
 static int parse_dummy_group(struct conf_group *g, const config_setting_t *s, struct tg_tunnel *t)
 {
+	static const char *const dummy_keys[] = { "source", "target" };
 	const config_setting_t *source, *target;
 	struct conf_group dummy;
 	int ret;
 
 	ret = conf_group_begin(g->conf, s, "dummy", &dummy);
+	if (!ret)
+		ret = conf_check_keys(&dummy, dummy_keys, CONF_KEY_COUNT(dummy_keys));
 	if (ret)
 		return ret;
 	source = conf_get(&dummy, "source");
@@ -316,7 +326,7 @@ static int parse_dummy_group(struct conf_group *g, const config_setting_t *s, st
 		ret = check_dummy_target(g, target, t);
 	if (!ret && t->peer_count == 1)
 		t->peers[0].dummy_target = t->dummy_target;
-	return ret ? ret : conf_group_end(&dummy);
+	return ret;
 }
 
 /* A stock peer drops what does not come from its allowed addresses: a link-local source is none of them. */
@@ -413,15 +423,39 @@ static int parse_default(struct conf_group *g, struct tg_tunnel *t)
 
 static int parse_name(struct conf_group *g, struct tg_tunnel *t)
 {
-	int ret = conf_get_name(g, t->name, sizeof(t->name));
+	int ret = 0;
 
+	if (!conf_get(g, "name"))
+		ret = conf_check_keys(g, keys, CONF_KEY_COUNT(keys));
+	if (!ret)
+		ret = conf_get_name(g, t->name, sizeof(t->name));
 	if (ret)
 		return ret;
 	if (!strcmp(t->name, "lo") || !strcmp(t->name, "all") || !strcmp(t->name, "default"))
 		return conf_expected(g->conf, conf_get(g, "name"),
 				     "a name that the kernel does not use itself");
 	snprintf(g->what, sizeof(g->what), "tunnel '%s'", t->name);
-	return 0;
+	return conf_check_keys(g, keys, CONF_KEY_COUNT(keys));
+}
+
+int policy_check_site_tunnel(struct conf *c, const config_setting_t *s, const char **ret_name)
+{
+	const char *name = NULL;
+	struct conf_group g;
+	int ret;
+
+	ret = conf_group_begin(c, s, "tunnel", &g);
+	if (ret)
+		return ret;
+	if (config_setting_lookup_string(s, "name", &name))
+		snprintf(g.what, sizeof(g.what), "tunnel '%.*s'", IFNAMSIZ, name);
+	ret = conf_check_keys(&g, keys, SITE_KEYS);
+	if (!ret && !name)
+		ret = conf_fail(c, s,
+				"no key 'name' in tunnel, expected the name of one of the policy's tunnels");
+	if (!ret)
+		*ret_name = name;
+	return ret;
 }
 
 /* The site file's entry of this name; that it is a group was checked. */
@@ -455,7 +489,6 @@ int policy_parse_tunnel(struct conf *c, const config_setting_t *s, struct tg_tun
 	if (ret)
 		return ret;
 	g.site = find_site(c, t->name);
-	conf_get_site(&g, "name");
 	ret = parse_device(&g, t);
 	mtu = conf_get_site(&g, "mtu");
 	if (!ret && mtu)
@@ -467,7 +500,7 @@ int policy_parse_tunnel(struct conf *c, const config_setting_t *s, struct tg_tun
 		ret = parse_classes(&g, t);
 	if (!ret)
 		ret = parse_default(&g, t);
-	return ret ? ret : conf_group_end(&g);
+	return ret;
 }
 
 const char *tg_tunnel_device(const struct tg_tunnel *tunnel)

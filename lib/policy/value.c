@@ -154,7 +154,7 @@ int conf_in6_addr(const struct conf *c, const config_setting_t *s, struct in6_ad
 }
 
 /* Absent and optional: *ret_setting is NULL. */
-static int get(struct conf_group *g, const char *key, enum conf_need need,
+static int get(const struct conf_group *g, const char *key, enum conf_need need,
 	       const config_setting_t **ret_setting)
 {
 	if (need == CONF_REQUIRED)
@@ -163,8 +163,8 @@ static int get(struct conf_group *g, const char *key, enum conf_need need,
 	return 0;
 }
 
-int conf_get_word(struct conf_group *g, const char *key, enum conf_need need, const struct conf_word *words,
-		  int *ret_value)
+int conf_get_word(const struct conf_group *g, const char *key, enum conf_need need,
+		  const struct conf_word *words, int *ret_value)
 {
 	const config_setting_t *s;
 	const char *text;
@@ -188,8 +188,8 @@ int conf_get_word(struct conf_group *g, const char *key, enum conf_need need, co
 	return conf_expected(g->conf, s, "one of %s", list);
 }
 
-int conf_get_integer(struct conf_group *g, const char *key, enum conf_need need, int64_t min, int64_t max,
-		     int64_t *ret_value)
+int conf_get_integer(const struct conf_group *g, const char *key, enum conf_need need, int64_t min,
+		     int64_t max, int64_t *ret_value)
 {
 	const config_setting_t *s;
 	int ret;
@@ -198,7 +198,7 @@ int conf_get_integer(struct conf_group *g, const char *key, enum conf_need need,
 	return ret || !s ? ret : conf_integer(g->conf, s, min, max, ret_value);
 }
 
-int conf_get_duration(struct conf_group *g, const char *key, enum conf_need need, uint64_t min_ns,
+int conf_get_duration(const struct conf_group *g, const char *key, enum conf_need need, uint64_t min_ns,
 		      uint64_t max_ns, uint64_t *ret_ns)
 {
 	const config_setting_t *s;
@@ -208,7 +208,7 @@ int conf_get_duration(struct conf_group *g, const char *key, enum conf_need need
 	return ret || !s ? ret : conf_duration(g->conf, s, min_ns, max_ns, ret_ns);
 }
 
-int conf_get_name(struct conf_group *g, char *ret_name, size_t size)
+int conf_get_name(const struct conf_group *g, char *ret_name, size_t size)
 {
 	const config_setting_t *s;
 	int ret;

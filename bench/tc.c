@@ -38,6 +38,16 @@ struct plane {
 	uint16_t cell;
 };
 
+/* Nothing takes cells out here, but the clock is not to be missed either. */
+static int hold_clock(const struct dataplane *dp, unsigned id, struct tg_error *e)
+{
+	const struct tg_session session = { .state.clock_due_ns = INT64_MAX };
+
+	if (bpf_map_update_elem(dp->maps[DP_SESSIONS], &id, &session, BPF_F_LOCK))
+		return tg_error(e, -errno, "cannot write map sessions: %s", strerror(errno));
+	return 0;
+}
+
 static int fill_tables(struct plane *p, const struct tg_compiled *compiled, struct tg_error *e)
 {
 	const struct tg_devices devices = { .tunnel_ifindex = LOOPBACK, .segmenter_ifindex = LOOPBACK };
@@ -53,6 +63,8 @@ static int fill_tables(struct plane *p, const struct tg_compiled *compiled, stru
 		/* nothing takes cells out: the backlog must be able to grow for as long as we count */
 		queue.budget_cells = queue.limit_cells = UINT32_MAX;
 		ret = dataplane_queue_set(&p->dp, i, &queue, e);
+		if (!ret)
+			ret = hold_clock(&p->dp, i, e);
 	}
 	p->cell = compiled->classes[0].cell;
 	return ret ? ret : dataplane_switch(&p->dp, compiled, ids, &generation, e);

@@ -70,10 +70,9 @@ int tg_segment(struct __sk_buff *skb)
 }
 
 static __always_inline void account_delay(const struct tg_ether_meta *meta, const struct tg_queue *queue,
-					  __u64 now)
+					  __u64 delay)
 {
 	struct tg_stats *st = class_stats(TG_OUT, meta->class);
-	__u64 delay = now - meta->enqueued_ns;
 	__u32 bucket = tg_hist_bucket(delay);
 
 	if (!st || bucket >= TG_DELAY_BUCKETS)
@@ -83,6 +82,18 @@ static __always_inline void account_delay(const struct tg_ether_meta *meta, cons
 		st->late_packets++;
 		count_reason(TG_NOTE_LATE);
 	}
+}
+
+/* A real cell that would leave unpaced; its class counted it as sent when it was admitted. */
+static __always_inline int drop_unpaced(const struct tg_ether_meta *meta, const struct tg_queue *queue)
+{
+	struct tg_stats *st = class_stats(TG_OUT, meta->class);
+
+	if (st && meta->kind == TG_CELL_REAL) {
+		st->drop_packets++;
+		st->drop_bytes += queue->cell;
+	}
+	return drop(TG_DROP_UNPACED);
 }
 
 /* A copy of the clock cell goes out as a dummy if a session runs; the cell itself goes round again. */
@@ -128,10 +139,10 @@ int tg_release(struct __sk_buff *skb)
 	struct tg_ether_meta meta;
 	struct tg_session *session;
 	struct tg_queue *queue;
+	struct tg_release_notes notes;
 	enum tg_release release;
-	int extended, real;
+	struct tg_cell cell;
 	__u32 index;
-	__u64 now;
 
 	if (bpf_skb_load_bytes(skb, 0, &meta, sizeof(meta)))
 		return drop(TG_DROP_STRAY);
@@ -142,18 +153,24 @@ int tg_release(struct __sk_buff *skb)
 		return drop(TG_DROP_STRAY);
 	if (meta.kind == TG_CELL_START)
 		return start_clock(skb, queue);
-	real = meta.kind == TG_CELL_REAL;
-	if (!real && meta.kind != TG_CELL_CLOCK)
+	cell.real = meta.kind == TG_CELL_REAL;
+	if (!cell.real && meta.kind != TG_CELL_CLOCK)
 		return drop(TG_DROP_STRAY);
-	now = bpf_ktime_get_ns();
+	cell.now = bpf_ktime_get_ns();
+	cell.waited_ns = tg_stamp_age(meta.enqueued, cell.now);
+	cell.number = meta.number;
 	bpf_spin_lock(&session->lock);
-	release = tg_session_release(&session->state, queue, now, real, &extended);
+	release = tg_session_release(&session->state, queue, &cell, &notes);
 	bpf_spin_unlock(&session->lock);
-	if (extended)
+	if (notes.extended)
 		count_reason(TG_NOTE_EXTENDED);
-	if (!real)
+	if (notes.overdue)
+		count_reason(TG_NOTE_CLOCK);
+	if (release == TG_RELEASE_DROP)
+		return drop_unpaced(&meta, queue);
+	if (!cell.real)
 		return clock_cell(skb, queue, release);
-	account_delay(&meta, queue, now);
+	account_delay(&meta, queue, cell.waited_ns);
 	count_reason(TG_PASS_CELL_REAL);
 	return bpf_redirect(tunnel_ifindex(), 0);
 }

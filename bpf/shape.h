@@ -78,18 +78,25 @@ static __always_inline int enqueue(struct __sk_buff *skb, __u32 l2, __u32 class_
 	struct tg_session *session = bpf_map_lookup_elem(&sessions, &index);
 	struct tg_queue *queue = bpf_map_lookup_elem(&queues, &index);
 	enum tg_admit admit;
+	int overdue;
+	__u64 now;
 
 	if (!session || !queue || !queue->head_ifindex)
 		return TG_DROP_NO_CLASS;
-	meta.h_proto = ether_proto(p);
-	meta.enqueued_ns = bpf_ktime_get_ns();
-	if (put_meta(skb, l2, &meta))
-		return TG_DROP_HELPER;
+	now = bpf_ktime_get_ns();
 	bpf_spin_lock(&session->lock);
-	admit = tg_session_admit(&session->state, queue, meta.enqueued_ns);
+	admit = tg_session_admit(&session->state, queue, now, &overdue);
+	meta.number = session->state.admitted;
 	bpf_spin_unlock(&session->lock);
-	if (admit != TG_ADMIT_OK)
+	if (overdue)
+		count_reason(TG_NOTE_CLOCK);
+	if (admit == TG_ADMIT_DROP)
 		return TG_DROP_OVERFLOW;
+	meta.h_proto = ether_proto(p);
+	meta.enqueued = tg_stamp(now);
+	if (put_meta(skb, l2, &meta))
+		return TG_DROP_HELPER; /* the number is missed, and counted as lost, when the next one leaves
+					*/
 	skb->priority = PRIO_REAL;
 	*ret_head = queue->head_ifindex;
 	return 0;

@@ -65,7 +65,7 @@ static bool seems_alive(const struct tg_session_state *state, const struct tg_qu
 	int64_t fresh = (int64_t)(GRACE_PERIODS * queue->period_ns + FRESH_NS);
 
 	return state->ticks && (int64_t)(now - state->last_tick_ns) < fresh &&
-	       (!state->gaps || (int64_t)(now - state->last_clock_ns) < fresh);
+	       (!state->overdue || (int64_t)(now - state->last_clock_ns) < fresh);
 }
 
 int queue_ticking(const struct dataplane *dp, unsigned id, bool *ret_ticking, struct tg_error *e)

@@ -131,6 +131,7 @@ const char *dataplane_reason_name(unsigned reason)
 		[TG_NOTE_ECN] = "note_ecn",
 		[TG_NOTE_LATE] = "note_late",
 		[TG_NOTE_EXTENDED] = "note_extended",
+		[TG_NOTE_CLOCK] = "note_clock",
 		[TG_DROP_DUMMY] = "drop_dummy",
 		[TG_DROP_OVERSIZE] = "drop_oversize",
 		[TG_DROP_TRUNCATED] = "drop_truncated",
@@ -142,6 +143,7 @@ const char *dataplane_reason_name(unsigned reason)
 		[TG_DROP_NOT_ALLOWED] = "drop_not_allowed",
 		[TG_DROP_NO_CLASS] = "drop_no_class",
 		[TG_DROP_HELPER] = "drop_helper",
+		[TG_DROP_UNPACED] = "drop_unpaced",
 		[TG_DROP_STRAY] = "drop_stray",
 	};
 

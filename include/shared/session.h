@@ -20,22 +20,34 @@
 /* Clock cells in a row that prove a backlog count wrong: real cells overtake them, so none can be waiting. */
 #define TG_STALE_TICKS 8u
 
-/* Periods without a cell that no queue with a clock cell in it ever shows, unless the machine stood still. */
-#define TG_GAP_PERIODS 3u
+/* Periods without the clock cell that no queue ever shows, unless the machine stood still. */
+#define TG_WATCH_PERIODS 2u
+
+/*
+ * Clock cells in a row, each less than half a period behind the cell before it,
+ * that prove that nothing paces the queue. Late processing makes up to three: two
+ * clock cells that waited for the processor, and the one that the TBF's half a cell of
+ * spare tokens lets go.
+ */
+#define TG_FAST_TICKS 6u
 
 struct tg_session_state {
 	__u64 started_ns;	/* first real packet of the running or the last session */
 	__u64 last_real_ns;	/* newest real packet */
 	__u64 last_tick_ns;	/* newest cell, real or clock, to leave the queue */
 	__u64 last_clock_ns;	/* newest clock cell to leave the queue */
+	__u64 clock_due_ns;	/* when the next clock cell is overdue, given that no other real cell comes */
 	__u64 sessions;		/* sessions started */
 	__u64 extensions;	/* quanta added because the session was not idle at its end */
 	__u64 ticks;		/* cells that left the queue, real and clock */
+	__u64 lost;		/* real cells that were admitted and never left the queue */
 	__u32 left;		/* slots left; 0 = no session (unless `slots` is 0: always on) */
-	__u32 backlog;		/* real cells in the queue */
+	__u32 admitted;		/* number of the newest real cell that was admitted; wraps */
+	__u32 released;		/* highest number of a real cell that left the queue */
+	__u32 backlog;		/* real cells in the queue: admitted - released */
 	__u32 stale;		/* clock cells in a row while backlog said that real ones wait */
-	__u32 resets;		/* times that the backlog was found wrong and set to 0 */
-	__u32 gaps;		/* silences above TG_GAP_PERIODS since the last clock cell: is it lost? */
+	__u32 overdue; /* real cells that came or left since the clock cell was overdue; 0: it is not */
+	__u32 fast;    /* clock cells in a row that came too fast; TG_FAST_TICKS: nothing paces them */
 	__u32 reserved;
 };
 
@@ -46,20 +58,60 @@ struct tg_session {
 	struct tg_session_state state;
 };
 
-_Static_assert(sizeof(struct tg_session) == 88, "tg_session layout");
+_Static_assert(sizeof(struct tg_session) == 112, "tg_session layout");
+
+/* A time as a queued cell carries it: it wraps after 18 minutes, and no cell waits for so long. */
+#define TG_STAMP_SHIFT 8
+
+tg_inline __u32 tg_stamp(__u64 ns)
+{
+	return (__u32)(ns >> TG_STAMP_SHIFT);
+}
+
+/* How long ago it was, true to 256 ns; a stamp from the future (another CPU's clock is ahead) is now. */
+tg_inline __u64 tg_stamp_age(__u32 stamp, __u64 now)
+{
+	__u32 age = tg_stamp(now) - stamp;
+
+	return (__s32)age < 0 ? 0 : (__u64)age << TG_STAMP_SHIFT;
+}
+
+/*
+ * Whether the clock cell is overdue at `now`. Real cells overtake it, so each
+ * one that leaves moves the time at which it is due (tg_session_note_real()),
+ * and while some wait it is the queue as a whole that must not stand still.
+ */
+tg_inline int tg_session_watch(struct tg_session_state *s, const struct tg_queue *q, __u64 now)
+{
+	__u64 grace = TG_WATCH_PERIODS * q->period_ns;
+
+	if (!s->clock_due_ns)
+		s->clock_due_ns = now + grace;
+	if ((__s64)(now - s->clock_due_ns) <= 0 ||
+	    (s->backlog && (__s64)(now - s->last_tick_ns) <= (__s64)grace))
+		return 0;
+	s->overdue++;
+	return 1;
+}
 
 enum tg_admit {
 	TG_ADMIT_OK,
+	TG_ADMIT_STRETCH,	/* beyond the delay budget: it waits longer */
 	TG_ADMIT_DROP,		/* beyond the queue's limit */
 };
 
-/* A real packet arrives at `now`. Starts a session if none runs; counts it into the backlog. */
-tg_inline enum tg_admit tg_session_admit(struct tg_session_state *s, const struct tg_queue *q, __u64 now)
+/*
+ * A real packet arrives at `now`. Starts a session if none runs; counts it into
+ * the backlog. Unless it is dropped, its number is s->admitted afterwards.
+ */
+tg_inline enum tg_admit tg_session_admit(struct tg_session_state *s, const struct tg_queue *q, __u64 now,
+					 int *ret_overdue)
 {
 	__u32 limit = q->overflow == TG_OVERFLOW_STRETCH ? q->limit_cells : q->budget_cells;
 
 	/* A packet that is dropped is traffic all the same: the session must not end on it. */
 	s->last_real_ns = now;
+	*ret_overdue = tg_session_watch(s, q, now);
 	if (q->slots && !s->left) {
 		s->left = q->slots;
 		s->started_ns = now;
@@ -67,14 +119,28 @@ tg_inline enum tg_admit tg_session_admit(struct tg_session_state *s, const struc
 	}
 	if (s->backlog >= limit)
 		return TG_ADMIT_DROP;
-	s->backlog++;
-	return TG_ADMIT_OK;
+	s->admitted++;
+	return s->backlog++ >= q->budget_cells ? TG_ADMIT_STRETCH : TG_ADMIT_OK;
 }
+
+/* A cell that leaves the queue. */
+struct tg_cell {
+	__u64 now;
+	__u64 waited_ns;	/* real: how long it was in the queue */
+	__u32 number;		/* real: as it was admitted */
+	__u32 real;		/* 0 = the clock cell */
+};
 
 enum tg_release {
 	TG_RELEASE_REAL,	/* send this cell */
 	TG_RELEASE_DUMMY,	/* send a copy of the clock cell */
 	TG_RELEASE_IDLE,	/* send nothing */
+	TG_RELEASE_DROP,	/* nothing paces the queue: drop the cell */
+};
+
+struct tg_release_notes {
+	int extended;		/* the session was given another quantum */
+	int overdue;		/* the clock cell is missing */
 };
 
 /*
@@ -103,55 +169,104 @@ tg_inline int tg_session_spend(struct tg_session_state *s, const struct tg_queue
 	return 1;
 }
 
-/*
- * Keeps the backlog honest when cells vanished between admission and release
- * (device down, queue purged): the queue hands out a clock cell only when no
- * real cell waits.
- */
-tg_inline void tg_session_count_down(struct tg_session_state *s, int real)
+/* Everything that was admitted before a cell that leaves is gone: the queue keeps the order. */
+tg_inline void tg_session_count_real(struct tg_session_state *s, __u32 number)
 {
-	if (real) {
-		s->stale = 0;
-		if (s->backlog)
-			s->backlog--;
-	} else if (!s->backlog) {
-		s->stale = 0;
-	} else if (++s->stale >= TG_STALE_TICKS) {
-		s->stale = 0;
-		s->backlog = 0;
-		s->resets++;
+	__s32 ahead = (__s32)(number - s->released);
+
+	s->stale = 0;
+	if ((__s32)(number - s->admitted) > 0)
+		return;		/* from before the state was cleared */
+	if (ahead > 0) {
+		s->lost += (__u32)ahead - 1;
+		s->released = number;
+		s->backlog = s->admitted - number;
+	} else if (s->lost) {
+		s->lost--;	/* two CPUs: numbered first, queued second */
 	}
 }
 
-/* Real cells that go out on their own time, with pauses between, tell that no clock cell is there to pace
- * them. */
-tg_inline void tg_session_note_time(struct tg_session_state *s, const struct tg_queue *q, __u64 now, int real)
+/*
+ * The queue hands out a clock cell only when no real cell waits: several in a
+ * row tell that those which were admitted have vanished (device down, queue purged).
+ */
+tg_inline void tg_session_count_clock(struct tg_session_state *s)
 {
-	if (!real) {
-		s->last_clock_ns = now;
-		s->gaps = 0;
-	} else if (s->ticks && (__s64)(now - s->last_tick_ns) > (__s64)(TG_GAP_PERIODS * q->period_ns)) {
-		s->gaps++;
+	if (!s->backlog) {
+		s->stale = 0;
+	} else if (++s->stale >= TG_STALE_TICKS) {
+		s->stale = 0;
+		s->lost += s->backlog;
+		s->released = s->admitted;
+		s->backlog = 0;
 	}
-	s->last_tick_ns = now;
+}
+
+/* Whether it is less than half a period since the cell before. A clock that stands still tells nothing. */
+tg_inline int tg_session_is_fast(const struct tg_session_state *s, const struct tg_queue *q, __u64 now)
+{
+	__s64 gap = (__s64)(now - s->last_tick_ns);
+
+	return s->ticks && gap > 0 && 2 * (__u64)gap < q->period_ns;
+}
+
+tg_inline void tg_session_note_clock(struct tg_session_state *s, const struct tg_queue *q, __u64 now)
+{
+	if (!tg_session_is_fast(s, q, now))
+		s->fast = 0;
+	else if (s->fast < TG_FAST_TICKS)
+		s->fast++;
+	s->last_clock_ns = s->last_tick_ns = now;
+	s->clock_due_ns = now + TG_WATCH_PERIODS * q->period_ns;
+	s->overdue = 0;
 	s->ticks++;
 }
 
 /*
- * A cell leaves the queue at `now`; `real` tells which kind. *ret_extended is
- * set to 1 if the session was given another quantum, else to 0.
+ * One that waited already when the cell before left has used the time since then, however
+ * long it was. One that came later has used one slot: the time until it came
+ * was the clock cell's.
  */
-tg_inline enum tg_release tg_session_release(struct tg_session_state *s, const struct tg_queue *q, __u64 now,
-					     int real, int *ret_extended)
+tg_inline int tg_session_note_real(struct tg_session_state *s, const struct tg_queue *q,
+				   const struct tg_cell *cell)
 {
-	*ret_extended = 0;
-	tg_session_note_time(s, q, now, real);
-	tg_session_count_down(s, real);
-	if (!real && q->slots && !s->left)
-		return TG_RELEASE_IDLE;
+	__u64 since = cell->now - s->last_tick_ns;
+	int overdue = 0;
+
+	if ((__s64)since < 0 || !s->ticks)
+		since = 0;
+	if (s->clock_due_ns) {
+		s->clock_due_ns += cell->waited_ns >= since ? since : q->period_ns;
+		overdue = (__s64)(cell->now - s->clock_due_ns) > 0;
+	}
+	s->overdue += (__u32)overdue;
+	s->last_tick_ns = cell->now;
+	s->ticks++;
+	return overdue;
+}
+
+/* A cell leaves the queue. */
+tg_inline enum tg_release tg_session_release(struct tg_session_state *s, const struct tg_queue *q,
+					     const struct tg_cell *cell, struct tg_release_notes *ret_notes)
+{
+	ret_notes->extended = ret_notes->overdue = 0;
+	if (cell->real) {
+		tg_session_count_real(s, cell->number);
+		/* so that a queue without its TBF cannot send more than twice the rate */
+		if (s->fast >= TG_FAST_TICKS && tg_session_is_fast(s, q, cell->now))
+			return TG_RELEASE_DROP;
+		ret_notes->overdue = tg_session_note_real(s, q, cell);
+	} else {
+		tg_session_count_clock(s);
+		tg_session_note_clock(s, q, cell->now);
+		if (s->fast >= TG_FAST_TICKS)
+			return TG_RELEASE_DROP;
+		if (q->slots && !s->left)
+			return TG_RELEASE_IDLE;
+	}
 	if (q->slots)
-		*ret_extended = tg_session_spend(s, q, now);
-	return real ? TG_RELEASE_REAL : TG_RELEASE_DUMMY;
+		ret_notes->extended = tg_session_spend(s, q, cell->now);
+	return cell->real ? TG_RELEASE_REAL : TG_RELEASE_DUMMY;
 }
 
 #endif

@@ -162,7 +162,8 @@ struct tg_devices {
  * twelve address bytes carry our own state beside the packet.
  */
 struct tg_ether_meta {
-	__u64 enqueued_ns;	/* when a real cell entered its queue */
+	__u32 enqueued;		/* when a real cell entered its queue: tg_stamp() */
+	__u32 number;		/* its number among those of the queue */
 	__u16 kind;		/* TG_CELL_* */
 	__u8 class;
 	__u8 queue;

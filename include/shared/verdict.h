@@ -32,6 +32,8 @@ enum tg_reason {
 		       */
 	TG_NOTE_EXTENDED, /* a session was not idle at its end: one quantum more (counted beside its verdict)
 			   */
+	TG_NOTE_CLOCK,    /* a real cell came or left while the clock cell was overdue (counted beside its
+			     verdict) */
 	/* dropped */
 	TG_DROP_DUMMY,        /* ingress: a dummy from the peer, its job is done */
 	TG_DROP_OVERSIZE,     /* longer than the class's cell: padding cannot hide it */
@@ -44,6 +46,7 @@ enum tg_reason {
 	TG_DROP_GSO,          /* a super-packet behind the segmenter: someone turned offloads on again */
 	TG_DROP_NO_CLASS,     /* the class or its queue is not configured: fail closed */
 	TG_DROP_HELPER,       /* a kernel helper failed (no memory, mostly) */
+	TG_DROP_UNPACED,      /* a queue ran faster than twice its rate: someone took its TBF away */
 	TG_DROP_STRAY,        /* a packet on an internal pair that we did not put there */
 	TG_REASON_COUNT
 };

@@ -50,8 +50,12 @@ static struct outcome release_kind(unsigned kind)
 	return release(&meta, 160);
 }
 
+/* As the TBF has it: a period after the cell before, or nearly so. */
 static struct outcome release_clock(void)
 {
+	const struct timespec pause = { .tv_nsec = 4000000 };
+
+	nanosleep(&pause, NULL);
 	return release_kind(TG_CELL_CLOCK);
 }
 
@@ -78,8 +82,9 @@ TEST(bpf_release, a_real_packet_enters_the_queue_with_its_time)
 	CU_ASSERT_EQUAL(o.priority, 6);
 	CU_ASSERT_EQUAL(meta.kind, TG_CELL_REAL);
 	CU_ASSERT_EQUAL(meta.h_proto, 0x0008);
-	CU_ASSERT_TRUE((uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec - meta.enqueued_ns <
-		       1000000000);
+	CU_ASSERT_TRUE(tg_stamp_age(meta.enqueued,
+				    (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec) < 1000000000);
+	CU_ASSERT_EQUAL(meta.number, 1);
 	CU_ASSERT_EQUAL(session().backlog, 1);
 	CU_ASSERT_EQUAL(session().sessions, 1);
 	CU_ASSERT_EQUAL(session().left, 2000);
@@ -226,6 +231,51 @@ TEST(bpf_release, strangers_are_refused)
 	meta.queue = 200;	/* beyond the map */
 	o = release(&meta, 160);
 	CU_ASSERT_EQUAL(o.reasons[TG_DROP_STRAY], 1);
+}
+
+TEST(bpf_release, a_queue_that_nobody_paces_sends_no_flood)
+{
+	unsigned dummies = 0, dropped = 0;
+
+	fixture_policy(PACED_SESSION("session = \"always\";", "drop"));
+	for (int i = 0; i < 50; i++) {
+		struct outcome o = release_kind(TG_CELL_CLOCK);
+
+		dummies += o.reasons[TG_PASS_CELL_DUMMY] == 1;
+		dropped += o.reasons[TG_DROP_UNPACED] == 1 && o.verdict == TC_ACT_SHOT;
+	}
+	CU_ASSERT_EQUAL(dummies + dropped, 50);
+	/* where the machine stood still in between, the count began anew */
+	CU_ASSERT_TRUE(dropped > 20);
+	CU_ASSERT_EQUAL(release_clock().reasons[TG_PASS_CELL_DUMMY], 1);
+}
+
+TEST(bpf_release, a_missing_clock_cell_is_counted)
+{
+	const struct timespec silence = { .tv_nsec = 15000000 };
+
+	fixture_policy(PACED("10s", "drop"));
+	release_clock();
+	CU_ASSERT_EQUAL(send_real().reasons[TG_NOTE_CLOCK], 0);
+	nanosleep(&silence, NULL);
+	CU_ASSERT_EQUAL(send_real().reasons[TG_NOTE_CLOCK], 1);
+	CU_ASSERT_EQUAL(session().overdue, 1);
+	release_clock();
+	CU_ASSERT_EQUAL(session().overdue, 0);
+}
+
+/* The queue lost the first of two: when the second leaves, nothing waits any more. */
+TEST(bpf_release, a_lost_cell_leaves_no_backlog)
+{
+	struct outcome o;
+
+	fixture_policy(PACED("10s", "drop"));
+	send_real();
+	o = send_real();
+	CU_ASSERT_EQUAL(session().backlog, 2);
+	fixture_run(DP_RELEASE, &(struct run){ .frame = o.frame, .frame_len = o.len });
+	CU_ASSERT_EQUAL(session().backlog, 0);
+	CU_ASSERT_EQUAL(session().lost, 1);
 }
 
 TEST(bpf_ingress, dummies_are_dropped_and_counted)

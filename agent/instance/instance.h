@@ -19,13 +19,15 @@
 
 /* ---- run state (state.c) ---- */
 
-/* Takes the instance's lock (waits up to 10 s), making run_dir if need be. Returns the descriptor in *ret_fd.
+/* Takes the instance's lock (waits up to 30 s), making run_dir if need be. Returns the descriptor in *ret_fd.
  */
 int state_lock(const char *run_dir, int *ret_fd, struct tg_error *e);
 /* Releases the lock and removes the lock file, and run_dir when it is empty. */
 void state_unlock(const char *run_dir, int fd, bool remove);
 /* Copies the files into run_dir, atomically; site may be NULL. The policy file comes last: it marks "up". */
 int state_save(const char *run_dir, const char *policy, const char *site, struct tg_error *e);
+/* 0 when the instance is up; -ENOENT when it is not, with a message that says how to start it. */
+int state_check_up(const char *run_dir, struct tg_error *e);
 /* Loads the running policy. -ENOENT when the instance is not up. */
 int state_load(const char *run_dir, struct tg_policy **ret_policy, struct tg_error *e);
 /* Whether the running policy's text is that of these files. */

@@ -31,8 +31,9 @@ static int open_lock(const char *run_dir, int *ret_fd, struct tg_error *e)
 	if (ret)
 		return ret;
 	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	/* the last one out has just taken the folder away */
 	if (fd < 0)
-		ret = tg_error(e, -errno, "%s: %s", path, strerror(errno));
+		ret = tg_error(e, errno == ENOENT ? -EAGAIN : -errno, "%s: %s", path, strerror(errno));
 	else
 		*ret_fd = fd;
 	free(path);
@@ -49,22 +50,23 @@ static bool still_linked(int fd)
 
 int state_lock(const char *run_dir, int *ret_fd, struct tg_error *e)
 {
-	enum { TRIES = 1000, PAUSE_NS = 10000000 };
+	enum { TRIES = 3000, PAUSE_NS = 10000000 };
 	const struct timespec pause = { .tv_nsec = PAUSE_NS };
 
 	for (int i = 0; i < TRIES; i++) {
 		int fd = -1, ret = open_lock(run_dir, &fd, e);
 
-		if (ret)
+		if (ret && ret != -EAGAIN)
 			return ret;
-		if (!flock(fd, LOCK_EX | LOCK_NB) && still_linked(fd)) {
+		if (!ret && !flock(fd, LOCK_EX | LOCK_NB) && still_linked(fd)) {
 			*ret_fd = fd;
 			return 0;
 		}
-		close(fd);
+		if (!ret)
+			close(fd);
 		nanosleep(&pause, NULL);
 	}
-	return tg_error(e, -EBUSY, "another tg-load has held %s/lock for ten seconds", run_dir);
+	return tg_error(e, -EBUSY, "another tg-load has held %s/lock for thirty seconds", run_dir);
 }
 
 void state_unlock(const char *run_dir, int fd, bool remove)
@@ -240,6 +242,29 @@ int state_paths(const char *run_dir, char **ret_policy, char **ret_site, struct 
 	return 0;
 }
 
+static int check_up(const char *policy, struct tg_error *e)
+{
+	if (!access(policy, F_OK))
+		return 0;
+	if (errno != ENOENT)
+		return tg_error(e, -errno, "cannot see whether TensorGuard is up: %s: %s", policy,
+				strerror(errno));
+	return tg_error(e, -ENOENT,
+			"TensorGuard is not up here (no %s); start it with tg-load up --policy FILE", policy);
+}
+
+int state_check_up(const char *run_dir, struct tg_error *e)
+{
+	char *policy;
+	int ret = path_in(run_dir, "policy.conf", &policy, e);
+
+	if (ret)
+		return ret;
+	ret = check_up(policy, e);
+	free(policy);
+	return ret;
+}
+
 int state_load(const char *run_dir, struct tg_policy **ret_policy, struct tg_error *e)
 {
 	char *policy, *site;
@@ -247,14 +272,8 @@ int state_load(const char *run_dir, struct tg_policy **ret_policy, struct tg_err
 
 	if (ret)
 		return ret;
-	if (access(policy, F_OK) && errno != ENOENT)
-		ret = tg_error(e, -errno, "cannot see whether TensorGuard is up: %s: %s", policy,
-			       strerror(errno));
-	else if (access(policy, F_OK))
-		ret = tg_error(e, -ENOENT,
-			       "TensorGuard is not up here (no %s); start it with tg-load up --policy FILE",
-			       policy);
-	else
+	ret = check_up(policy, e);
+	if (!ret)
 		ret = tg_policy_load(policy, site, ret_policy, e);
 	free(policy);
 	free(site);

@@ -100,6 +100,26 @@ int iptables_remove(struct tg_error *e)
 	return iptables_ensure(NULL, e);
 }
 
+int iptables_try(struct tg_error *e)
+{
+	int err = 0;
+
+	for (int i = 0; i < TOOLS_COUNT && !err; i++) {
+		const char *const save[] = { TOOLS[i].save, "-t", "mangle", NULL };
+		const char *const restore[] = { TOOLS[i].restore, "--noflush", "--wait=5", NULL };
+		char *saved = NULL, *output = NULL;
+
+		if (!family_exists(&TOOLS[i]))
+			continue;
+		err = run(save, NULL, &saved, e);
+		if (!err)
+			err = run(restore, "*mangle\n-N TENSORGUARD\n-X TENSORGUARD\nCOMMIT\n", &output, e);
+		free(saved);
+		free(output);
+	}
+	return err;
+}
+
 int iptables_check(const struct tg_policy *policy, bool *ret_present, struct tg_error *e)
 {
 	bool present = true;

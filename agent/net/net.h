@@ -186,5 +186,7 @@ int iptables_ensure(const struct tg_policy *policy, struct tg_error *e);
 int iptables_remove(struct tg_error *e);
 /* Whether the chains are there as `policy` needs them. */
 int iptables_check(const struct tg_policy *policy, bool *ret_present, struct tg_error *e);
+/* Whether the programs and the kernel do what chains need: nothing is left of it. For an empty namespace. */
+int iptables_try(struct tg_error *e);
 
 #endif

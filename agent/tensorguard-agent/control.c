@@ -158,6 +158,14 @@ int control_new(const char *run_dir, const struct guard *guard, struct event_bas
 	return 0;
 }
 
+/* The folder goes with its last file: `tg-load down` left it to us if it came first. */
+static void remove_socket(struct control *c)
+{
+	unlink(c->address.sun_path);
+	*strrchr(c->address.sun_path, '/') = '\0';
+	rmdir(c->address.sun_path);
+}
+
 void control_free(struct control *c)
 {
 	if (!c)
@@ -170,6 +178,6 @@ void control_free(struct control *c)
 	if (c->fd >= 0)
 		close(c->fd);
 	if (c->address.sun_path[0])
-		unlink(c->address.sun_path);
+		remove_socket(c);
 	free(c);
 }

@@ -10,6 +10,7 @@
 
 #include "control.h"
 #include "guard/guard.h"
+#include "instance/instance.h"
 #include "process.h"
 
 enum { EXIT_USAGE = 2 };
@@ -160,6 +161,9 @@ static int start(struct agent *a, const struct guard_conf *conf, struct tg_error
 	if (!a->base)
 		return tg_error(e, -1, "cannot start the event loop");
 	ret = watch_signals(a, e);
+	/* says how to start one, where the missing file would only be named */
+	if (!ret && !conf->policy)
+		ret = state_check_up(conf->run_dir, e);
 	if (!ret)
 		ret = guard_new(conf, a->base, &a->guard, e);
 	if (!ret)

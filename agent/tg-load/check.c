@@ -30,7 +30,7 @@ struct probe {
 	const char *name;
 	const char *what;	/* needed for this */
 	const char *enable;	/* what to enable or install */
-	bool required;		/* without it the kernel engine cannot run */
+	bool required;		/* without it there is no engine for the policies that are shipped */
 	int (*run)(struct probe_context *c, struct tg_error *e);
 };
 
@@ -127,12 +127,10 @@ static int probe_rules(struct probe_context *c, struct tg_error *e)
 
 static int probe_iptables(struct probe_context *c, struct tg_error *e)
 {
-	static const char *const argv4[] = { "iptables", "-w", "-t", "mangle", "-S", NULL };
-	static const char *const argv6[] = { "ip6tables", "-w", "-t", "mangle", "-S", NULL };
-	int ret = try_program(argv4, e);
+	int ret = iptables_try(e);
 
 	(void)c;
-	return ret ? ret : try_program(argv6, e);
+	return ret;
 }
 
 static int probe_nfqueue(struct probe_context *c, struct tg_error *e)
@@ -178,19 +176,19 @@ static const struct probe probes[] = {
 	  true, probe_programs },
 	{ "rules", "routing into the tunnel, fail closed",
 	  "CONFIG_IP_MULTIPLE_TABLES, CONFIG_IPV6_MULTIPLE_TABLES", true, probe_rules },
+	{ "iptables", "fail closed; cells below the MTU; rules with uid, cgroup or sni",
+	  "the package iptables", true, probe_iptables },
 	{ "wireguard", "tunnels in the kernel", "CONFIG_WIREGUARD; else wireguard-go serves", false,
 	  probe_wireguard },
 	{ "wireguard-go", "tunnels without kernel WireGuard", "the package wireguard-go and CONFIG_TUN",
 	  false, probe_wireguard_go },
-	{ "iptables", "fail closed; cells below the MTU; rules with uid, cgroup or sni",
-	  "the package iptables", false, probe_iptables },
 	{ "nfqueue", "rules with uid, cgroup or sni",
 	  "CONFIG_NETFILTER_NETLINK_QUEUE, CONFIG_NETFILTER_XT_TARGET_NFQUEUE", false, probe_nfqueue },
 	{ "priority", "wireguard-go keeps time on a busy machine", "CAP_SYS_NICE", false, probe_priority },
 	{ "cgroup2", "rules with cgroup", "a cgroup2 mount", false, probe_cgroup2 },
 };
 
-enum { PROBE_COUNT = sizeof(probes) / sizeof(probes[0]), WIREGUARD = 4, WIREGUARD_GO = 5 };
+enum { PROBE_COUNT = sizeof(probes) / sizeof(probes[0]), WIREGUARD = 5, WIREGUARD_GO = 6 };
 
 /* In the child: a namespace of its own, so that nothing of the probes is left. */
 static int run_probes(struct result *results)

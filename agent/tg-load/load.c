@@ -63,6 +63,8 @@ static int also_failed(struct tg_error *e, int err, const char *what, const stru
 {
 	struct tg_error first = *e;
 
+	if (!strcmp(first.message, second->message))
+		return tg_error(e, err, "%s; %s failed too, for the same reason", first.message, what);
 	return tg_error(e, err, "%s; %s failed too: %s", first.message, what, second->message);
 }
 

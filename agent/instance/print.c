@@ -86,10 +86,11 @@ static void print_peers(const struct tunnel_report *t)
 {
 	for (size_t i = 0; t->has_wireguard && i < t->wireguard.peer_count; i++) {
 		const struct wg_peer_status *peer = &t->wireguard.peers[i];
-		char endpoint[64];
+		char key[45], endpoint[64];
 
+		tg_key_to_base64(peer->public_key, key);
 		format_endpoint(&peer->endpoint, endpoint, sizeof(endpoint));
-		printf("    peer %s: ", endpoint);
+		printf("    peer %.8s... at %s: ", key, endpoint);
 		if (peer->last_handshake_s)
 			printf("handshake %lld s ago", (long long)(time(NULL) - peer->last_handshake_s));
 		else

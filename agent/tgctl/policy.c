@@ -288,12 +288,28 @@ static void show_class(const struct tg_tunnel *t, const struct tg_compiled *comp
 	       q->limit_cells);
 }
 
-static void show_ports(const char *what, unsigned lo, unsigned hi)
+static void show_range(const char *what, unsigned lo, unsigned hi)
 {
 	if (lo == hi)
 		printf(", %s %u", what, lo);
-	else if (lo || hi != 65535)
+	else
 		printf(", %s %u-%u", what, lo, hi);
+}
+
+static void show_ports(const char *what, unsigned lo, unsigned hi)
+{
+	if (lo || hi != 65535)
+		show_range(what, lo, hi);
+}
+
+static void show_protocol(unsigned proto)
+{
+	const char *name = tg_protocol_name(proto);
+
+	if (name)
+		printf(", %s", name);
+	else if (proto)
+		printf(", protocol %u", proto);
 }
 
 static void show_rule(const struct tg_policy *policy, const struct tg_tunnel *t,
@@ -303,14 +319,13 @@ static void show_rule(const struct tg_policy *policy, const struct tg_tunnel *t,
 	const struct tg_rule *rule = &compiled->rules[index];
 
 	printf("  rule %zu (line %u): class %s", index, origin->line, t->classes[rule->class].name);
-	if (rule->proto)
-		printf(", protocol %u", rule->proto);
+	show_protocol(rule->proto);
 	show_ports("port", rule->dport_lo, rule->dport_hi);
 	show_ports("source port", rule->sport_lo, rule->sport_hi);
 	if (rule->mark_mask)
 		printf(", mark 0x%x/0x%x", rule->mark, rule->mark_mask);
 	if (origin->has_uid)
-		printf(", uid %u-%u", origin->uid_lo, origin->uid_hi);
+		show_range("uid", origin->uid_lo, origin->uid_hi);
 	if (origin->cgroup)
 		printf(", cgroup %s", origin->cgroup);
 	if (origin->sni)

@@ -189,5 +189,6 @@ const char *tg_overflow_name(enum tg_overflow overflow);
 const char *tg_profile_name(enum tg_profile profile);
 const char *tg_role_name(enum tg_role role);
 const char *tg_fail_name(enum tg_fail fail);
+const char *tg_protocol_name(unsigned proto); /* NULL when the language has no word for it */
 
 #endif

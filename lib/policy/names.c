@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The words of the language, for the parser and for whoever shows a policy. */
+#include <netinet/in.h>
+
 #include "policy/parts.h"
 
 const struct conf_word policy_roles[] = {
@@ -42,6 +44,11 @@ const struct conf_word policy_overflows[] = {
 	{ NULL, 0 },
 };
 
+const struct conf_word policy_protocols[] = {
+	{ "tcp", IPPROTO_TCP },   { "udp", IPPROTO_UDP },       { "sctp", IPPROTO_SCTP },
+	{ "icmp", IPPROTO_ICMP }, { "icmpv6", IPPROTO_ICMPV6 }, { NULL, 0 },
+};
+
 static const char *word_of(const struct conf_word *words, int value)
 {
 	for (; words->word; words++)
@@ -78,6 +85,15 @@ const char *tg_role_name(enum tg_role role)
 const char *tg_fail_name(enum tg_fail fail)
 {
 	return word_of(policy_fails, (int)fail);
+}
+
+const char *tg_protocol_name(unsigned proto)
+{
+	const struct conf_word *p = policy_protocols;
+
+	while (p->word && p->value != (int)proto)
+		p++;
+	return p->word;
 }
 
 uint64_t tg_profile_budget_ns(enum tg_profile profile)

@@ -6,7 +6,7 @@
 #include "policy/conf.h"
 
 extern const struct conf_word policy_roles[], policy_profiles[], policy_fails[];
-extern const struct conf_word policy_defences[], policy_pad_modes[], policy_overflows[];
+extern const struct conf_word policy_defences[], policy_pad_modes[], policy_overflows[], policy_protocols[];
 
 int policy_parse_tunnel(struct conf *c, const config_setting_t *s, struct tg_tunnel *t);
 /* The form of an entry of the site file; its name points into the file. */

@@ -10,11 +10,6 @@
 
 enum { MAX_CGROUP = 1024, MAX_UID = 4294967294u };
 
-static const struct conf_word protocols[] = {
-	{ "tcp", IPPROTO_TCP },   { "udp", IPPROTO_UDP },       { "sctp", IPPROTO_SCTP },
-	{ "icmp", IPPROTO_ICMP }, { "icmpv6", IPPROTO_ICMPV6 }, { NULL, 0 },
-};
-
 static int has_family(const struct tg_cidr *list, size_t count, int family)
 {
 	if (!count)
@@ -106,7 +101,7 @@ static int parse_proto(struct conf_group *g, struct tg_policy_rule *rule)
 	if (!s)
 		return 0;
 	text = config_setting_get_string(s);
-	for (const struct conf_word *p = protocols; text && p->word; p++)
+	for (const struct conf_word *p = policy_protocols; text && p->word; p++)
 		if (!strcmp(text, p->word))
 			number = p->value;
 	if (!text)

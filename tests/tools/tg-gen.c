@@ -311,14 +311,10 @@ int main(int argc, char **argv)
 	struct options o = { .action = &actions[0], .seed = 1 };
 	struct tg_error e = { "" };
 	struct generator g = { .error = &e };
-	int ret = parse_options(&o, argc, argv, &e);
+	int ret = tool_begin(PROGRAM, parse_options(&o, argc, argv, &e), usage, &e);
 
-	if (ret == 1) {
-		usage(stdout);
-		return EXIT_SUCCESS;
-	}
-	if (ret)
-		return tool_fail(PROGRAM, TOOL_USAGE, &e);
+	if (ret >= 0)
+		return ret;
 	g.random = o.seed;
 	ret = generate(&g, o.action, o.seconds);
 	if (!ret)

@@ -33,9 +33,7 @@ enum {
 };
 
 struct probe {
-	struct sockaddr_storage address;
-	socklen_t address_len;
-	const char *client_netns, *server_netns;
+	struct tool_ends ends;
 	uint64_t count, flows, min_bytes, max_bytes;
 	double interval_us, linger_s;
 	int64_t *sent_ns, *arrived_ns; /* by number; 0 = not */
@@ -96,16 +94,16 @@ static void count_datagram(struct probe *p, const uint8_t *buf, size_t size, int
 
 static int open_receiver(struct probe *p, int *ret_fd)
 {
-	int fd, size = RECEIVE_BUFFER, ret = tool_enter_netns(p->server_netns, &p->error);
+	int fd, size = RECEIVE_BUFFER, ret = tool_enter_netns(p->ends.server_netns, &p->error);
 
 	if (ret)
 		return ret;
-	fd = socket(p->address.ss_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	fd = socket(p->ends.address.ss_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return tg_error(&p->error, -errno, "cannot make a socket: %s", strerror(errno));
 	/* a flood must not be lost in our own buffer */
 	if (setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof(size)) ||
-	    bind(fd, (const struct sockaddr *)&p->address, p->address_len)) {
+	    bind(fd, (const struct sockaddr *)&p->ends.address, p->ends.address_len)) {
 		ret = tg_error(&p->error, -errno, "cannot listen: %s", strerror(errno));
 		close(fd);
 		return ret;
@@ -161,7 +159,7 @@ static int open_flows(const struct probe *p, int *fds, struct tg_error *e)
 		return tg_error(e, -errno, "cannot have %llu files open: %s",
 				(unsigned long long)limit.rlim_cur, strerror(errno));
 	for (uint64_t i = 0; i < p->flows; i++) {
-		fds[i] = socket(p->address.ss_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+		fds[i] = socket(p->ends.address.ss_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 		if (fds[i] < 0)
 			return tg_error(e, -errno, "cannot make socket %llu: %s", (unsigned long long)i,
 					strerror(errno));
@@ -177,7 +175,7 @@ static int send_one(struct probe *p, int fd, uint32_t number, struct tg_error *e
 
 	fill(buf, size, number);
 	p->sent_ns[number] = tool_now_ns(CLOCK_MONOTONIC);
-	if (sendto(fd, buf, size, 0, (const struct sockaddr *)&p->address, p->address_len) >= 0) {
+	if (sendto(fd, buf, size, 0, (const struct sockaddr *)&p->ends.address, p->ends.address_len) >= 0) {
 		p->sent++;
 		return 0;
 	}
@@ -213,7 +211,7 @@ static int sender(struct probe *p, struct tg_error *e)
 		return tg_error(e, -ENOMEM, "out of memory");
 	for (uint64_t i = 0; i < p->flows; i++)
 		fds[i] = -1;
-	ret = tool_enter_netns(p->client_netns, e);
+	ret = tool_enter_netns(p->ends.client_netns, e);
 	if (!ret)
 		ret = open_flows(p, fds, e);
 	if (!ret)
@@ -321,24 +319,6 @@ static void usage(FILE *f)
 	      f);
 }
 
-static int parse_address(struct probe *p, const char *text, struct tg_error *e)
-{
-	struct sockaddr_in *v4 = (struct sockaddr_in *)&p->address;
-	struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)&p->address;
-
-	memset(&p->address, 0, sizeof(p->address));
-	if (inet_pton(AF_INET, text, &v4->sin_addr) == 1) {
-		v4->sin_family = AF_INET;
-		p->address_len = sizeof(*v4);
-	} else if (inet_pton(AF_INET6, text, &v6->sin6_addr) == 1) {
-		v6->sin6_family = AF_INET6;
-		p->address_len = sizeof(*v6);
-	} else {
-		return tg_error(e, -EINVAL, "--address: '%.60s' is no IPv4 or IPv6 address", text);
-	}
-	return 0;
-}
-
 static int parse_sizes(struct probe *p, char *text, struct tg_error *e)
 {
 	char *dash = strchr(text, '-');
@@ -355,10 +335,7 @@ static int parse_sizes(struct probe *p, char *text, struct tg_error *e)
 static int parse_options(struct probe *p, int argc, char **argv, struct tg_error *e)
 {
 	static const struct option options[] = {
-		{ "address", required_argument, NULL, 'a' },
-		{ "port", required_argument, NULL, 'p' },
-		{ "client-netns", required_argument, NULL, 'c' },
-		{ "server-netns", required_argument, NULL, 's' },
+		TOOL_ENDS_OPTIONS,
 		{ "count", required_argument, NULL, 'n' },
 		{ "interval", required_argument, NULL, 'i' },
 		{ "sizes", required_argument, NULL, 'z' },
@@ -367,24 +344,11 @@ static int parse_options(struct probe *p, int argc, char **argv, struct tg_error
 		{ "help", no_argument, NULL, 'h' },
 		{ 0 },
 	};
-	uint64_t port = 0;
 	int c, ret = 0;
 
 	opterr = 0;
 	while (!ret && (c = getopt_long(argc, argv, "", options, NULL)) != -1) {
 		switch (c) {
-		case 'a':
-			ret = parse_address(p, optarg, e);
-			break;
-		case 'p':
-			ret = tool_parse_whole(optarg, "--port", 1, 65535, &port, e);
-			break;
-		case 'c':
-			p->client_netns = optarg;
-			break;
-		case 's':
-			p->server_netns = optarg;
-			break;
 		case 'n':
 			ret = tool_parse_whole(optarg, "--count", 1, MAX_COUNT, &p->count, e);
 			break;
@@ -402,14 +366,14 @@ static int parse_options(struct probe *p, int argc, char **argv, struct tg_error
 			break;
 		case 'h':
 			return 1;
-		default:
+		case '?':
 			return tg_error(e, -EINVAL, "bad option '%s'; see --help", argv[optind - 1]);
+		default:
+			ret = tool_ends_option(&p->ends, c, optarg, e);
 		}
 	}
-	if (!ret && (!p->address_len || !port || optind != argc))
+	if (!ret && (!tool_ends_complete(&p->ends) || optind != argc))
 		ret = tg_error(e, -EINVAL, "--address and --port are needed, and nothing else; see --help");
-	/* both families have the port at the same place */
-	((struct sockaddr_in *)&p->address)->sin_port = htons((uint16_t)port);
 	return ret;
 }
 
@@ -417,14 +381,10 @@ int main(int argc, char **argv)
 {
 	struct probe p = { .count = 1000, .flows = 1, .min_bytes = 64, .max_bytes = 64, .linger_s = 1 };
 	struct tg_error e = { "" };
-	int ret = parse_options(&p, argc, argv, &e);
+	int ret = tool_begin(PROGRAM, parse_options(&p, argc, argv, &e), usage, &e);
 
-	if (ret == 1) {
-		usage(stdout);
-		return EXIT_SUCCESS;
-	}
-	if (ret)
-		return tool_fail(PROGRAM, TOOL_USAGE, &e);
+	if (ret >= 0)
+		return ret;
 	sem_init(&p.listening, 0, 0);
 	ret = probe_run(&p, &e);
 	sem_destroy(&p.listening);

@@ -53,9 +53,8 @@ struct session {
 };
 
 struct replay {
-	struct sockaddr_storage address;
-	socklen_t address_len;
-	const char *client_netns, *server_netns, *delays_path;
+	struct tool_ends ends;
+	const char *delays_path;
 	bool robot_listens, want_rt;
 	double gap_s, timeout_s, max_s;
 	uint64_t seed;
@@ -128,7 +127,7 @@ static int sleep_until(struct side *side, int64_t due_ns)
 static int open_socket(struct side *side, int *ret_fd)
 {
 	int one = 1,
-	    fd = socket(side->replay->address.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	    fd = socket(side->replay->ends.address.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 
 	if (fd < 0)
 		return tg_error(&side->error, -errno, "socket: %s", strerror(errno));
@@ -150,7 +149,7 @@ static int listen_socket(struct side *side, int *ret_fd)
 
 	if (ret)
 		return ret;
-	if (bind(fd, (const struct sockaddr *)&r->address, r->address_len) || listen(fd, 1)) {
+	if (bind(fd, (const struct sockaddr *)&r->ends.address, r->ends.address_len) || listen(fd, 1)) {
 		ret = tg_error(&side->error, -errno, "cannot listen: %s", strerror(errno));
 		close(fd);
 		return ret;
@@ -188,7 +187,7 @@ static int connect_peer(struct side *side, int *ret_fd)
 
 	if (ret)
 		return ret;
-	if (connect(fd, (const struct sockaddr *)&r->address, r->address_len)) {
+	if (connect(fd, (const struct sockaddr *)&r->ends.address, r->ends.address_len)) {
 		err = errno;
 		if (err == EINPROGRESS) {
 			ret = wait_fd(side, fd, POLLOUT);
@@ -372,7 +371,7 @@ static int run_side(struct side *side)
 	struct sched_param priority = { .sched_priority = 20 };
 	int listener = -1, ret;
 
-	ret = tool_enter_netns(side->listens ? r->server_netns : r->client_netns, &side->error);
+	ret = tool_enter_netns(side->listens ? r->ends.server_netns : r->ends.client_netns, &side->error);
 	if (ret)
 		return ret;
 	/* default slack is 50 us: as long as a step of the grid error that is to be measured */
@@ -651,24 +650,6 @@ static void usage(FILE *f)
 	      f);
 }
 
-static int parse_address(struct replay *r, const char *text, struct tg_error *e)
-{
-	struct sockaddr_in *v4 = (struct sockaddr_in *)&r->address;
-	struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)&r->address;
-
-	memset(&r->address, 0, sizeof(r->address));
-	if (inet_pton(AF_INET, text, &v4->sin_addr) == 1) {
-		v4->sin_family = AF_INET;
-		r->address_len = sizeof(*v4);
-	} else if (inet_pton(AF_INET6, text, &v6->sin6_addr) == 1) {
-		v6->sin6_family = AF_INET6;
-		r->address_len = sizeof(*v6);
-	} else {
-		return tg_error(e, -EINVAL, "--address: '%.60s' is no IPv4 or IPv6 address", text);
-	}
-	return 0;
-}
-
 static int parse_listen(struct replay *r, const char *text, struct tg_error *e)
 {
 	if (strcmp(text, "robot") && strcmp(text, "controller"))
@@ -681,11 +662,8 @@ static int parse_listen(struct replay *r, const char *text, struct tg_error *e)
 static int parse_options(struct replay *r, int argc, char **argv, struct tg_error *e)
 {
 	static const struct option options[] = {
-		{ "address", required_argument, NULL, 'a' },
-		{ "port", required_argument, NULL, 'p' },
+		TOOL_ENDS_OPTIONS,
 		{ "listen", required_argument, NULL, 'l' },
-		{ "client-netns", required_argument, NULL, 'c' },
-		{ "server-netns", required_argument, NULL, 's' },
 		{ "gap", required_argument, NULL, 'g' },
 		{ "seconds", required_argument, NULL, 'n' },
 		{ "timeout", required_argument, NULL, 't' },
@@ -695,26 +673,13 @@ static int parse_options(struct replay *r, int argc, char **argv, struct tg_erro
 		{ "help", no_argument, NULL, 'h' },
 		{ 0 },
 	};
-	uint64_t port = 0;
 	int c, ret = 0;
 
 	opterr = 0;
 	while (!ret && (c = getopt_long(argc, argv, "", options, NULL)) != -1) {
 		switch (c) {
-		case 'a':
-			ret = parse_address(r, optarg, e);
-			break;
-		case 'p':
-			ret = tool_parse_whole(optarg, "--port", 1, 65535, &port, e);
-			break;
 		case 'l':
 			ret = parse_listen(r, optarg, e);
-			break;
-		case 'c':
-			r->client_netns = optarg;
-			break;
-		case 's':
-			r->server_netns = optarg;
 			break;
 		case 'g':
 			ret = tool_parse_real(optarg, "--gap", 0, 3600, &r->gap_s, e);
@@ -736,14 +701,14 @@ static int parse_options(struct replay *r, int argc, char **argv, struct tg_erro
 			break;
 		case 'h':
 			return 1;
-		default:
+		case '?':
 			return tg_error(e, -EINVAL, "bad option '%s'; see --help", argv[optind - 1]);
+		default:
+			ret = tool_ends_option(&r->ends, c, optarg, e);
 		}
 	}
-	if (!ret && (!r->address_len || !port || optind == argc))
+	if (!ret && (!tool_ends_complete(&r->ends) || optind == argc))
 		ret = tg_error(e, -EINVAL, "--address, --port and a trace are needed; see --help");
-	/* both families have the port at the same place */
-	((struct sockaddr_in *)&r->address)->sin_port = htons((uint16_t)port);
 	return ret;
 }
 
@@ -751,15 +716,11 @@ int main(int argc, char **argv)
 {
 	struct replay r = { .robot_listens = true, .gap_s = 1, .seed = 1 };
 	struct tg_error e = { "" };
-	int ret;
+	int ret = tool_begin(PROGRAM, parse_options(&r, argc, argv, &e), usage, &e);
 
-	ret = parse_options(&r, argc, argv, &e);
-	if (ret == 1) {
-		usage(stdout);
-		return EXIT_SUCCESS;
-	}
-	if (!ret)
-		ret = load_all(&r, argv + optind, (size_t)(argc - optind), &e);
+	if (ret >= 0)
+		return ret;
+	ret = load_all(&r, argv + optind, (size_t)(argc - optind), &e);
 	if (ret) {
 		free(r.messages);
 		free(r.sessions);

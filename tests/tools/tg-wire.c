@@ -564,14 +564,10 @@ int main(int argc, char **argv)
 {
 	struct options o = { 0 };
 	struct tg_error e = { "" };
-	int ret = parse_options(&o, argc, argv, &e);
+	int ret = tool_begin(PROGRAM, parse_options(&o, argc, argv, &e), usage, &e);
 
-	if (ret == 1) {
-		usage(stdout);
-		return EXIT_SUCCESS;
-	}
-	if (ret)
-		return tool_fail(PROGRAM, TOOL_USAGE, &e);
+	if (ret >= 0)
+		return ret;
 	if (o.compare[0])
 		ret = run_compare(&o, &e);
 	else if (o.read)

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -59,6 +61,64 @@ int tool_parse_whole(const char *text, const char *what, uint64_t min, uint64_t 
 				text, (unsigned long long)min, (unsigned long long)max);
 	*ret_value = value;
 	return 0;
+}
+
+static int parse_address(struct tool_ends *ends, const char *text, struct tg_error *e)
+{
+	struct sockaddr_in *v4 = (struct sockaddr_in *)&ends->address;
+	struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)&ends->address;
+
+	memset(&ends->address, 0, sizeof(ends->address));
+	if (inet_pton(AF_INET, text, &v4->sin_addr) == 1) {
+		v4->sin_family = AF_INET;
+		ends->address_len = sizeof(*v4);
+	} else if (inet_pton(AF_INET6, text, &v6->sin6_addr) == 1) {
+		v6->sin6_family = AF_INET6;
+		ends->address_len = sizeof(*v6);
+	} else {
+		return tg_error(e, -EINVAL, "--address: '%.60s' is no IPv4 or IPv6 address", text);
+	}
+	return 0;
+}
+
+int tool_ends_option(struct tool_ends *ends, int option, const char *value, struct tg_error *e)
+{
+	uint64_t port;
+	int ret;
+
+	switch (option) {
+	case TOOL_ADDRESS:
+		return parse_address(ends, value, e);
+	case TOOL_PORT:
+		ret = tool_parse_whole(value, "--port", 1, 65535, &port, e);
+		if (!ret)
+			ends->port = (uint16_t)port;
+		return ret;
+	case TOOL_CLIENT_NETNS:
+		ends->client_netns = value;
+		return 0;
+	case TOOL_SERVER_NETNS:
+		ends->server_netns = value;
+		return 0;
+	default:
+		return tg_error(e, -EINVAL, "unknown option or missing value; see --help");
+	}
+}
+
+bool tool_ends_complete(struct tool_ends *ends)
+{
+	/* both families have the port at the same place */
+	((struct sockaddr_in *)&ends->address)->sin_port = htons(ends->port);
+	return ends->address_len && ends->port;
+}
+
+int tool_begin(const char *program, int parsed, void (*usage)(FILE *f), const struct tg_error *e)
+{
+	if (parsed == 1) {
+		usage(stdout);
+		return EXIT_SUCCESS;
+	}
+	return parsed ? tool_fail(program, TOOL_USAGE, e) : -1;
 }
 
 int64_t tool_now_ns(clockid_t clock)

@@ -8,6 +8,8 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
+#include <sys/socket.h>
 #include <time.h>
 
 #include <jansson.h>
@@ -30,6 +32,34 @@ int tool_parse_real(const char *text, const char *what, double min, double max, 
 /* The same for whole numbers. */
 int tool_parse_whole(const char *text, const char *what, uint64_t min, uint64_t max, uint64_t *ret_value,
 		     struct tg_error *e);
+
+/* The two ends of a conversation, both of which the tool plays. */
+struct tool_ends {
+	struct sockaddr_storage address; /* where the server is */
+	socklen_t address_len;		 /* 0 = not given */
+	uint16_t port;			 /* 0 = not given */
+	const char *client_netns, *server_netns; /* NULL = where the tool was started */
+};
+
+enum { TOOL_ADDRESS = 256, TOOL_PORT, TOOL_CLIENT_NETNS, TOOL_SERVER_NETNS };
+
+/* Their options, for a table of getopt_long(). */
+#define TOOL_ENDS_OPTIONS                                                       \
+	{ "address", required_argument, NULL, TOOL_ADDRESS },                   \
+		{ "port", required_argument, NULL, TOOL_PORT },                 \
+		{ "client-netns", required_argument, NULL, TOOL_CLIENT_NETNS }, \
+	{                                                                       \
+		"server-netns", required_argument, NULL, TOOL_SERVER_NETNS      \
+	}
+
+/* Takes one of these options; -EINVAL for a value that is wrong, and for any other option. */
+int tool_ends_option(struct tool_ends *ends, int option, const char *value, struct tg_error *e);
+/* After the last option: whether address and port are there; puts them together. */
+bool tool_ends_complete(struct tool_ends *ends);
+
+/* Ends the options: the usage for `parsed` 1, the error for a negative one. -1 = go on, else the exit status.
+ */
+int tool_begin(const char *program, int parsed, void (*usage)(FILE *f), const struct tg_error *e);
 
 int64_t tool_now_ns(clockid_t clock);
 struct timespec tool_timespec(int64_t ns);

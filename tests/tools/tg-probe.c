@@ -34,7 +34,7 @@ enum {
 
 struct probe {
 	struct tool_ends ends;
-	uint64_t count, flows, min_bytes, max_bytes;
+	uint64_t count, flows, min_bytes, max_bytes, tos;
 	double interval_us, linger_s;
 	int64_t *sent_ns, *arrived_ns; /* by number; 0 = not */
 	uint64_t sent, refused, received, duplicated, reordered, corrupt;
@@ -149,6 +149,15 @@ static void *receiver(void *arg)
 	return NULL;
 }
 
+static int set_tos(const struct probe *p, int fd)
+{
+	int tos = (int)p->tos;
+
+	if (p->ends.address.ss_family == AF_INET)
+		return setsockopt(fd, IPPROTO_IP, IP_TOS, &tos, sizeof(tos));
+	return setsockopt(fd, IPPROTO_IPV6, IPV6_TCLASS, &tos, sizeof(tos));
+}
+
 static int open_flows(const struct probe *p, int *fds, struct tg_error *e)
 {
 	struct rlimit limit = { .rlim_cur = p->flows + 64, .rlim_max = p->flows + 64 };
@@ -163,6 +172,8 @@ static int open_flows(const struct probe *p, int *fds, struct tg_error *e)
 		if (fds[i] < 0)
 			return tg_error(e, -errno, "cannot make socket %llu: %s", (unsigned long long)i,
 					strerror(errno));
+		if (p->tos && set_tos(p, fds[i]))
+			return tg_error(e, -errno, "cannot set the traffic class: %s", strerror(errno));
 	}
 	return 0;
 }
@@ -311,6 +322,7 @@ static void usage(FILE *f)
 	      "  --interval US        microseconds from one to the next; 0 (default): without a pause\n"
 	      "  --sizes MIN-MAX      bytes of payload, each size in turn (default 64-64, from 4 to 8192)\n"
 	      "  --flows N            source ports, used in turn (default 1)\n"
+	      "  --tos N              DSCP and ECN of the datagrams: the value of that byte (default 0)\n"
 	      "  --linger S           seconds to wait for the last ones (default 1)\n"
 	      "  --help\n\n"
 	      "`refused` counts datagrams that routing did not let out. Exit status: 0 every datagram "
@@ -341,6 +353,7 @@ static int parse_options(struct probe *p, int argc, char **argv, struct tg_error
 		{ "sizes", required_argument, NULL, 'z' },
 		{ "flows", required_argument, NULL, 'f' },
 		{ "linger", required_argument, NULL, 'l' },
+		{ "tos", required_argument, NULL, 't' },
 		{ "help", no_argument, NULL, 'h' },
 		{ 0 },
 	};
@@ -363,6 +376,9 @@ static int parse_options(struct probe *p, int argc, char **argv, struct tg_error
 			break;
 		case 'l':
 			ret = tool_parse_real(optarg, "--linger", 0, 3600, &p->linger_s, e);
+			break;
+		case 't':
+			ret = tool_parse_whole(optarg, "--tos", 0, 255, &p->tos, e);
 			break;
 		case 'h':
 			return 1;

@@ -67,20 +67,20 @@ struct batch {
 static void dump_headers(struct capture *c, const struct wire_headers *h, enum wire_kind kind, int direction,
 			 int64_t time_ns)
 {
-	char src[INET6_ADDRSTRLEN] = "", dst[INET6_ADDRSTRLEN] = "";
+	char src[INET6_ADDRSTRLEN] = "-", dst[INET6_ADDRSTRLEN] = "-";
 
 	if (h->family) {
 		inet_ntop(h->family, h->src, src, sizeof(src));
 		inet_ntop(h->family, h->dst, dst, sizeof(dst));
 	}
-	fprintf(c->headers, "%lld,%d,%d,%s,%s,%d,%u,%u,%u,%u,%u,%d,%d,%u,%u,%u,%u,%u,%u,%u,%u,%u,%u\n",
+	fprintf(c->headers, "%lld,%d,%d,%s,%s,%d,%u,%u,%u,%u,%u,%d,%d,%u,%u,%u,%u,%u,%u,%u,%u,%u,%u,%llu\n",
 		(long long)(time_ns - c->start_ns) / 1000, direction, kind, src, dst,
 		h->family == AF_INET    ? 4
 		: h->family == AF_INET6 ? 6
 					: 0,
 		h->ip_bytes, h->header_bytes, h->dscp, h->ecn, h->ttl, h->df, h->mf, h->fragment_offset,
 		h->id, h->flow_label, h->protocol, h->sport, h->dport, h->udp_bytes, h->udp_checksum,
-		h->message[0], h->receiver);
+		h->message[0], h->receiver, (unsigned long long)h->counter);
 }
 
 static int take_packet(struct capture *c, uint16_t ether_type, const uint8_t *packet, size_t size,
@@ -198,10 +198,7 @@ static int open_headers(struct capture *c, struct tg_error *e)
 	c->headers = fopen(c->o->headers, "we");
 	if (!c->headers)
 		return tg_error(e, -errno, "cannot create %s: %s", c->o->headers, strerror(errno));
-	fputs("time_us,direction,kind,src,dst,family,ip_bytes,header_bytes,dscp,ecn,ttl,df,mf,fragment_"
-	      "offset,id,"
-	      "flow_label,protocol,sport,dport,udp_bytes,udp_checksum,type,receiver\n",
-	      c->headers);
+	fputs(WIRE_CSV_HEADERS "\n", c->headers);
 	return 0;
 }
 

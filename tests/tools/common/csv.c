@@ -10,8 +10,7 @@ int csv_error(const struct csv *csv, struct tg_error *e, const char *text)
 	return tg_error(e, -EINVAL, "%s:%u: %s", csv->name, csv->line, text);
 }
 
-/* Returns 1 with the line in csv->text, without its end; 0 at the end of the file. */
-static int next_line(struct csv *csv, struct tg_error *e)
+int csv_next_line(struct csv *csv, struct tg_error *e)
 {
 	ssize_t len;
 
@@ -35,7 +34,7 @@ int csv_open(struct csv *csv, const char *path, const char *const *headers, size
 	csv->file = fopen(path, "re");
 	if (!csv->file)
 		return tg_error(e, -errno, "cannot open %s: %s", path, strerror(errno));
-	ret = next_line(csv, e);
+	ret = csv_next_line(csv, e);
 	if (ret < 0)
 		return ret;
 	for (size_t i = 0; ret && i < count; i++) {
@@ -50,7 +49,7 @@ int csv_open(struct csv *csv, const char *path, const char *const *headers, size
 int csv_next(struct csv *csv, int64_t *ret_fields, size_t count, struct tg_error *e)
 {
 	const char *p;
-	int ret = next_line(csv, e);
+	int ret = csv_next_line(csv, e);
 
 	if (ret <= 0)
 		return ret;

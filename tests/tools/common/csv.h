@@ -26,6 +26,9 @@ int csv_open(struct csv *csv, const char *path, const char *const *headers, size
 /* Reads one line of exactly `count` numbers. Returns 1, 0 at the end of the file, or a negative errno. */
 int csv_next(struct csv *csv, int64_t *ret_fields, size_t count, struct tg_error *e);
 
+/* The same for lines with other fields: the line in csv->text, without its end. */
+int csv_next_line(struct csv *csv, struct tg_error *e);
+
 /* "FILE:LINE: text" */
 int csv_error(const struct csv *csv, struct tg_error *e, const char *text);
 

@@ -73,6 +73,7 @@ static void assign_slots(struct wire_grid *grid, struct wire_slot *run, size_t c
 					       period_ns);
 		run[i].slot = next + shift;
 		off -= shift * period_ns;
+		run[i].phase_ns = off;
 		if (llabs(off) <= period_ns / 2)
 			phase += off / FOLLOW;
 		else

@@ -24,6 +24,16 @@ static uint32_t be32(const uint8_t *p)
 	return (uint32_t)be16(p) << 16 | be16(p + 2);
 }
 
+/* as all of WireGuard's numbers are */
+static uint64_t little_endian(const uint8_t *p, size_t bytes)
+{
+	uint64_t value = 0;
+
+	while (bytes-- > 0)
+		value = value << 8 | p[bytes];
+	return value;
+}
+
 static bool parse_udp(const uint8_t *p, size_t size, struct wire_headers *h)
 {
 	if (size < UDP_HEADER)
@@ -36,11 +46,10 @@ static bool parse_udp(const uint8_t *p, size_t size, struct wire_headers *h)
 		return false;
 	h->is_udp = true;
 	h->payload_bytes = (uint32_t)h->udp_bytes - UDP_HEADER;
-	if (size >= UDP_HEADER + 8 && h->payload_bytes >= 8) {
+	if (size >= UDP_HEADER + 16 && h->payload_bytes >= 16) {
 		memcpy(h->message, p + UDP_HEADER, sizeof(h->message));
-		/* little endian, as all of WireGuard's numbers */
-		h->receiver = (uint32_t)p[12] | (uint32_t)p[13] << 8 | (uint32_t)p[14] << 16 |
-			      (uint32_t)p[15] << 24;
+		h->receiver = (uint32_t)little_endian(p + UDP_HEADER + 4, 4);
+		h->counter = little_endian(p + UDP_HEADER + 8, 8);
 	}
 	return true;
 }

@@ -41,6 +41,7 @@ struct wire_headers {
 	uint32_t payload_bytes;	/* UDP payload, by the UDP header */
 	uint8_t message[4];	/* WireGuard's type and reserved bytes */
 	uint32_t receiver;	/* WireGuard's receiver index of a data message */
+	uint64_t counter;	/* and its counter: counts the sender's packets */
 };
 
 struct wire_filter {

@@ -37,6 +37,11 @@ void wire_log_free(struct wire_log *log);
 #define WIRE_CSV_HEADER "time_us,direction,bytes"
 #define WIRE_CSV_ALL_HEADER "time_us,direction,bytes,kind"
 
+/* of the outer headers of every packet; an address that there is none of is "-" */
+#define WIRE_CSV_HEADERS                                                                                     \
+	"time_us,direction,kind,src,dst,family,ip_bytes,header_bytes,dscp,ecn,ttl,df,mf,fragment_offset,id," \
+	"flow_label,protocol,sport,dport,udp_bytes,udp_checksum,type,receiver,counter"
+
 /* Reads either header; without kinds all packets are data. */
 int wire_log_load(struct wire_log *log, const char *path, struct tg_error *e);
 /* Times count from the first record that is written. `all` false: data packets only. */
@@ -51,6 +56,7 @@ struct wire_slot {
 	uint32_t run;
 	int64_t slot;
 	int64_t error_ns;	/* from the grid of its run, whose phase is the median */
+	int64_t phase_ns; /* from the grid that slowly follows the packets, by less than half a period */
 	int64_t time_ns;
 	uint32_t bytes;
 };

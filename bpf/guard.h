@@ -64,7 +64,7 @@ static __always_inline int guard(struct __sk_buff *skb, __u32 l2, int in_place)
 		return drop(TG_DROP_NO_CLASS);
 	reason = pad(skb, l2, class, &p, &size);
 	if (!reason && class->queue != TG_NO_QUEUE)
-		reason = enqueue(skb, l2, class_id, class, &p, &head);
+		reason = enqueue(skb, l2, class_id, class, &p, st, &head);
 	if (reason)
 		return drop_of_class(st, &p, reason);
 	st->real_packets++;

@@ -6,6 +6,7 @@
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
 
+#include "budget.h"
 #include "session.h"
 #include "types.h"
 
@@ -101,6 +102,20 @@ struct {
 	__type(key, __u32);
 	__type(value, struct tg_reason_count);
 } reasons SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct tg_budget);
+} budget SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct tg_spending);
+} spending SEC(".maps");
 
 static __always_inline void count_reason(__u32 reason)
 {

@@ -102,6 +102,29 @@ int dataplane_session_get(const struct dataplane *dp, unsigned id, struct tg_ses
 	return 0;
 }
 
+int dataplane_spending_get(const struct dataplane *dp, struct tg_spending_state *ret_state,
+			   struct tg_error *e)
+{
+	struct tg_spending spending;
+	uint32_t zero = 0;
+
+	if (bpf_map_lookup_elem_flags(dp->maps[DP_SPENDING], &zero, &spending, BPF_F_LOCK))
+		return unreadable(dp, DP_SPENDING, e);
+	*ret_state = spending.state;
+	return 0;
+}
+
+const char *dataplane_violation_name(unsigned violation)
+{
+	static const char *const names[TG_VIOLATION_COUNT] = {
+		[TG_VIOLATION_DELAY] = "delay",           [TG_VIOLATION_OVERFLOW] = "overflow",
+		[TG_VIOLATION_DAY] = "dummy_day",         [TG_VIOLATION_SHARE] = "dummy_share",
+		[TG_VIOLATION_METERED] = "dummy_metered",
+	};
+
+	return violation < TG_VIOLATION_COUNT ? names[violation] : "unknown";
+}
+
 int dataplane_session_clear(const struct dataplane *dp, unsigned id, struct tg_error *e)
 {
 	struct tg_session session = { 0 };
@@ -121,6 +144,7 @@ const char *dataplane_reason_name(unsigned reason)
 		[TG_PASS_SEGMENT] = "pass_segment",
 		[TG_PASS_CELL_REAL] = "pass_cell_real",
 		[TG_PASS_CELL_DUMMY] = "pass_cell_dummy",
+		[TG_PASS_CELL_WITHHELD] = "pass_cell_withheld",
 		[TG_PASS_CELL_IDLE] = "pass_cell_idle",
 		[TG_PASS_CELL_START] = "pass_cell_start",
 		[TG_PASS_INGRESS] = "pass_ingress",

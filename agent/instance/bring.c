@@ -246,6 +246,8 @@ static int shape_tunnel(struct instance *in, size_t n, const struct tg_policy *o
 	if (!ret)
 		ret = ensure_segmenter(in->net, dp, tunnel, ifindex, e);
 	if (!ret)
+		ret = dataplane_budget_set(dp, &compiled->budget, e);
+	if (!ret)
 		ret = ensure_queues(in->net, dp, tunnel, compiled, ids, taken, e);
 	if (!ret)
 		ret = reset_renamed(dp, tunnel_of(old, tunnel->name), tunnel, e);

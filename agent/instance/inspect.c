@@ -122,6 +122,19 @@ static void judge_peer(struct report *r, const struct dataplane *dp, const struc
 	}
 }
 
+static void add_violations(const struct dataplane *dp, const struct tg_tunnel *tunnel,
+			   struct tunnel_report *t)
+{
+	for (unsigned i = 0; i < tunnel->class_count; i++) {
+		struct tg_stats st;
+
+		if (dataplane_stats_get(dp, TG_OUT, i, &st, NULL))
+			return;
+		for (unsigned v = 0; v < TG_VIOLATION_COUNT; v++)
+			t->violations[v] += st.violations[v];
+	}
+}
+
 static void inspect_dataplane(struct instance *in, struct report *r, const struct tg_tunnel *tunnel,
 			      struct tunnel_report *t)
 {
@@ -149,6 +162,7 @@ static void inspect_dataplane(struct instance *in, struct report *r, const struc
 	check_pair(in, r, dp, head, DP_SEGMENT);
 	check_classes(in, r, dp, tunnel, t->generation);
 	judge_peer(r, dp, tunnel, t);
+	add_violations(dp, tunnel, t);
 	dataplane_close(dp);
 }
 

@@ -91,6 +91,7 @@ struct tunnel_report {
 	bool has_dataplane;
 	uint64_t generation;
 	enum { PEER_UNKNOWN, PEER_SHAPES, PEER_DOES_NOT_SHAPE } peer_shaping;
+	uint64_t violations[TG_VIOLATION_COUNT]; /* of all classes */
 	bool has_wireguard;
 	struct wg_status wireguard;
 };

@@ -56,6 +56,15 @@ static json_t *session_json(const struct tg_queue *queue, const struct tg_sessio
 			 (json_int_t)s->ticks, "period_ns", (json_int_t)queue->period_ns);
 }
 
+static json_t *violations_json(const __u64 *violations)
+{
+	json_t *o = json_object();
+
+	for (unsigned i = 0; i < TG_VIOLATION_COUNT; i++)
+		json_object_set_new(o, dataplane_violation_name(i), json_integer((json_int_t)violations[i]));
+	return o;
+}
+
 static int class_stats_json(const struct dataplane *dp, const struct tg_policy_class *class, unsigned index,
 			    uint64_t generation, json_t **ret_json, struct tg_error *e)
 {
@@ -82,6 +91,8 @@ static int class_stats_json(const struct dataplane *dp, const struct tg_policy_c
 			ret = dataplane_session_get(dp, loaded.queue, &session, e);
 		if (!ret) {
 			json_object_set_new(o, "delay", delay_json(&out));
+			json_object_set_new(o, "delay_limit_ns", json_integer(queue.guard_ns));
+			json_object_set_new(o, "violations", violations_json(out.violations));
 			json_object_set_new(o, "session", session_json(&queue, &session));
 		}
 	}
@@ -90,6 +101,38 @@ static int class_stats_json(const struct dataplane *dp, const struct tg_policy_c
 		return ret;
 	}
 	*ret_json = o;
+	return 0;
+}
+
+/* What is left of the day; null without a budget. */
+static int budget_json(const struct dataplane *dp, const struct tg_policy_budget *b, json_t **ret_json,
+		       struct tg_error *e)
+{
+	bool limited = b->metered || b->day_limited;
+	struct tg_spending_state s;
+	struct timespec now;
+	uint64_t age;
+	int ret;
+
+	if (!limited && !b->dummy_share) {
+		*ret_json = json_null();
+		return 0;
+	}
+	ret = dataplane_spending_get(dp, &s, e);
+	if (ret)
+		return ret;
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	age = (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec - s.day_start_ns;
+	if (!s.day_start_ns || age >= TG_DAY_NS) {
+		s.day_bytes = 0;
+		age = 0;
+	}
+	*ret_json =
+		json_pack("{s:b, s:o, s:I, s:I, s:s}", "metered", b->metered, "day_limit_bytes",
+			  limited ? json_integer((json_int_t)(b->metered ? b->metered_bytes : b->day_bytes))
+				  : json_null(),
+			  "day_spent_bytes", (json_int_t)s.day_bytes, "day_age_s",
+			  (json_int_t)(age / 1000000000u), "violation", tg_violation_name(b->violation));
 	return 0;
 }
 
@@ -111,7 +154,7 @@ static int reasons_json(const struct dataplane *dp, json_t **ret_json, struct tg
 static int tunnel_stats_json(const struct dataplane *dp, const struct tg_tunnel *tunnel, json_t **ret_json,
 			     struct tg_error *e)
 {
-	json_t *classes = json_array(), *reasons = NULL;
+	json_t *classes = json_array(), *reasons = NULL, *budget = NULL;
 	uint64_t generation;
 	int ret = dataplane_generation(dp, &generation, e);
 
@@ -123,13 +166,17 @@ static int tunnel_stats_json(const struct dataplane *dp, const struct tg_tunnel 
 			json_array_append_new(classes, class);
 	}
 	if (!ret)
+		ret = budget_json(dp, &tunnel->budget, &budget, e);
+	if (!ret)
 		ret = reasons_json(dp, &reasons, e);
 	if (ret) {
+		json_decref(budget);
 		json_decref(classes);
 		return ret;
 	}
-	*ret_json = json_pack("{s:s, s:s, s:I, s:o, s:o}", "name", tunnel->name, "engine", "kernel",
-			      "generation", (json_int_t)generation, "classes", classes, "reasons", reasons);
+	*ret_json = json_pack("{s:s, s:s, s:I, s:o, s:o, s:o}", "name", tunnel->name, "engine", "kernel",
+			      "generation", (json_int_t)generation, "budget", budget, "classes", classes,
+			      "reasons", reasons);
 	return *ret_json ? 0 : tg_error(e, -ENOMEM, "out of memory");
 }
 

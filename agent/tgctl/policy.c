@@ -84,14 +84,9 @@ int cmd_policy_check(struct cli *cli, struct tg_error *e)
 
 /* ---- what show computes ---- */
 
-static int outer_family(const struct tg_tunnel *t)
-{
-	return t->peer_count && t->peers[0].endpoint.family == AF_INET6 ? AF_INET6 : AF_INET;
-}
-
 static unsigned wire_bytes(const struct tg_tunnel *t, const struct tg_policy_class *class)
 {
-	return tg_wire_size(class->cell, t->mtu, outer_family(t));
+	return tg_wire_size(class->cell, t->mtu, tg_outer_family(t));
 }
 
 /* Each direction, while a session runs. */
@@ -216,6 +211,22 @@ static json_t *dummy_json(const struct tg_tunnel *t)
 			 in6_text(&t->dummy_target, target));
 }
 
+static json_t *day_json(bool limited, uint64_t bytes)
+{
+	return limited ? json_integer((json_int_t)bytes) : json_null();
+}
+
+static json_t *budget_json(const struct tg_policy_budget *b)
+{
+	if (!b->day_limited && !b->metered_limited && !b->dummy_share)
+		return json_null();
+	return json_pack("{s:o, s:I, s:I, s:b, s:o, s:s}", "dummy_bytes_per_day",
+			 day_json(b->day_limited, b->day_bytes), "dummy_share", (json_int_t)b->dummy_share,
+			 "link_kbit_s", (json_int_t)b->link_kbit_s, "metered", b->metered,
+			 "metered_dummy_bytes_per_day", day_json(b->metered_limited, b->metered_bytes),
+			 "violation", tg_violation_name(b->violation));
+}
+
 static json_t *tunnel_json(const struct tg_policy *policy, size_t index, const struct tg_compiled *compiled)
 {
 	const struct tg_tunnel *t = &policy->tunnels[index];
@@ -227,12 +238,12 @@ static json_t *tunnel_json(const struct tg_policy *policy, size_t index, const s
 		json_array_append_new(rules, rule_json(policy, t, compiled, i));
 	for (size_t i = 0; i < compiled->prefix_count; i++)
 		json_array_append_new(prefixes, prefix_json(&compiled->prefixes[i]));
-	return json_pack("{s:s, s:s?, s:i, s:i, s:i, s:o, s:o, s:s, s:o, s:o, s:o}", "name", t->name,
+	return json_pack("{s:s, s:s?, s:i, s:i, s:i, s:o, s:o, s:o, s:s, s:o, s:o, s:o}", "name", t->name,
 			 "external", t->external[0] ? t->external : NULL, "mtu", (int)t->mtu, "listen_port",
 			 (int)t->listen_port, "peers", (int)t->peer_count, "addresses",
-			 cidrs_json(t->addresses, t->address_count), "dummy", dummy_json(t), "default_class",
-			 t->classes[t->default_class].name, "classes", classes, "rules", rules, "prefixes",
-			 prefixes);
+			 cidrs_json(t->addresses, t->address_count), "dummy", dummy_json(t), "budget",
+			 budget_json(&t->budget), "default_class", t->classes[t->default_class].name,
+			 "classes", classes, "rules", rules, "prefixes", prefixes);
 }
 
 static int show_json(const struct tg_policy *policy, struct tg_error *e)
@@ -286,6 +297,20 @@ static void show_class(const struct tg_tunnel *t, const struct tg_compiled *comp
 	printf("    delay budget %s (%u cells), overflow %s, at most %u cells queued\n",
 	       duration(class->budget_ns, budget), q->budget_cells, tg_overflow_name(class->overflow),
 	       q->limit_cells);
+}
+
+/* What the kernel holds the tunnel's dummies to. */
+static void show_budget(const struct tg_tunnel *t, const struct tg_budget *b)
+{
+	if (!b->flags)
+		return;
+	printf("  budget of dummies%s:", b->flags & TG_BUDGET_METERED ? " on a metered link" : "");
+	if (b->flags & TG_BUDGET_DAY)
+		printf(" %llu bytes a day", (unsigned long long)b->day_bytes);
+	if (b->flags & TG_BUDGET_SHARE)
+		printf("%s %u %% of %llu kbit/s", b->flags & TG_BUDGET_DAY ? "," : "", t->budget.dummy_share,
+		       (unsigned long long)t->budget.link_kbit_s);
+	printf("; beyond it: %s\n", tg_violation_name(t->budget.violation));
 }
 
 static void show_range(const char *what, unsigned lo, unsigned hi)
@@ -361,6 +386,7 @@ static void show_tunnel(const struct tg_policy *policy, size_t index, const stru
 		       in6_text(&t->dummy_target, target));
 	for (size_t i = 0; i < t->class_count; i++)
 		show_class(t, compiled, i);
+	show_budget(t, &compiled->budget);
 	for (size_t i = 0; i < compiled->config.rule_count; i++)
 		show_rule(policy, t, compiled, i);
 	for (size_t i = 0; i < compiled->prefix_count; i++)

@@ -76,6 +76,37 @@ static void print_session(const json_t *class)
 	       number(delay, "count"));
 }
 
+static void print_violations(const json_t *class)
+{
+	const json_t *violations = json_object_get(class, "violations"), *count;
+	const char *name, *comma = "";
+
+	if (!violations)
+		return;
+	printf("    violations (a wait above %.9g ms is one):",
+	       (double)number(class, "delay_limit_ns") / 1e6);
+	json_object_foreach((json_t *)(uintptr_t)violations, name, count)
+	{
+		printf("%s %s %lld", comma, name, (long long)json_integer_value(count));
+		comma = ",";
+	}
+	putchar('\n');
+}
+
+static void print_budget(const json_t *budget)
+{
+	const json_t *limit = json_object_get(budget, "day_limit_bytes");
+
+	if (!json_is_object(budget))
+		return;
+	printf("  budget%s: %lld", json_is_true(json_object_get(budget, "metered")) ? " (metered link)" : "",
+	       number(budget, "day_spent_bytes"));
+	if (json_is_integer(limit))
+		printf(" of %lld", (long long)json_integer_value(limit));
+	printf(" bytes of dummies on the wire, day begun %lld s ago, beyond it: %s\n",
+	       number(budget, "day_age_s"), text(budget, "violation"));
+}
+
 static void print_class(const json_t *class)
 {
 	printf("  class %s: %s, cell %lld\n", text(class, "name"), text(class, "defence"),
@@ -83,6 +114,7 @@ static void print_class(const json_t *class)
 	print_counters("out", json_object_get(class, "out"));
 	print_counters("in", json_object_get(class, "in"));
 	print_session(class);
+	print_violations(class);
 }
 
 static int print_stats(const json_t *stats, struct tg_error *e)
@@ -95,6 +127,7 @@ static int print_stats(const json_t *stats, struct tg_error *e)
 	{
 		printf("tunnel %s: engine %s, generation %lld\n", text(tunnel, "name"),
 		       text(tunnel, "engine"), number(tunnel, "generation"));
+		print_budget(json_object_get(tunnel, "budget"));
 		json_array_foreach(json_object_get(tunnel, "classes"), j, class) print_class(class);
 		json_object_foreach(json_object_get(tunnel, "reasons"), reason,
 				    count) if (json_integer_value(count))

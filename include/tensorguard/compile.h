@@ -25,6 +25,7 @@ struct tg_compiled_queue {
 
 struct tg_compiled {
 	struct tg_config config;
+	struct tg_budget budget;
 	struct tg_class classes[TG_MAX_CLASSES]; /* .queue: index into queues below, or TG_NO_QUEUE */
 	struct tg_rule rules[TG_MAX_RULES]; /* a policy rule becomes one or more of these (port ranges) */
 	uint16_t rule_origin[TG_MAX_RULES]; /* index of the policy's rule */
@@ -43,6 +44,9 @@ struct tg_compiled {
 
 /* What a cell of `cell` inner bytes is on the wire: IP packet with WireGuard inside, under `mtu`. */
 unsigned tg_wire_size(unsigned cell, unsigned mtu, int outer_family);
+
+/* The outer family of a tunnel's first peer; IPv4 where no endpoint tells. */
+int tg_outer_family(const struct tg_tunnel *tunnel);
 
 /*
  * Compiles the share of tunnel `tunnel`. Errors: -E2BIG when the rules need

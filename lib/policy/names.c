@@ -49,6 +49,12 @@ const struct conf_word policy_protocols[] = {
 	{ "icmp", IPPROTO_ICMP }, { "icmpv6", IPPROTO_ICMPV6 }, { NULL, 0 },
 };
 
+const struct conf_word policy_violations[] = {
+	{ "stop-dummies", TG_BUDGET_STOP_DUMMIES },
+	{ "count", TG_BUDGET_COUNT_ONLY },
+	{ NULL, 0 },
+};
+
 static const char *word_of(const struct conf_word *words, int value)
 {
 	for (; words->word; words++)
@@ -70,6 +76,11 @@ const char *tg_pad_mode_name(enum tg_pad_mode mode)
 const char *tg_overflow_name(enum tg_overflow overflow)
 {
 	return word_of(policy_overflows, (int)overflow);
+}
+
+const char *tg_violation_name(enum tg_budget_violation violation)
+{
+	return word_of(policy_violations, (int)violation);
 }
 
 const char *tg_profile_name(enum tg_profile profile)

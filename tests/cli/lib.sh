@@ -1,41 +1,9 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: BSD-3-Clause
 # Checks of one command's exit status, output and errors.
-set -u
-export BIN=$PWD/${BUILD:-build}/bin
-WORK=$(mktemp -d) || exit 1
-trap 'rm -rf "$WORK"' EXIT
-passed=0 failed=0 skipped=0 status=0
-
-ok()
-{
-	echo "ok $1"
-	passed=$((passed + 1))
-}
-
-not_ok()
-{
-	echo "not ok $1: $2"
-	failed=$((failed + 1))
-}
-
-skip()
-{
-	echo "skip $1: $2"
-	skipped=$((skipped + 1))
-}
-
-# check NAME WHY COMMAND...: the test NAME passes when the command succeeds.
-check()
-{
-	local name=$1 why=$2
-	shift 2
-	if "$@"; then
-		ok "$name"
-	else
-		not_ok "$name" "$why"
-	fi
-}
+# shellcheck source=tests/lib.sh
+. tests/lib.sh
+status=0
 
 # run COMMAND...: leaves $status, $WORK/out and $WORK/err.
 run()
@@ -72,11 +40,4 @@ is_json_error()
 json()
 {
 	jq -es "length == 1 and (.[0] | ($1))" "$WORK/out" > /dev/null
-}
-
-finish()
-{
-	echo "$passed passed, $failed failed, $skipped skipped"
-	[ $failed -eq 0 ]
-	exit
 }

@@ -3,49 +3,11 @@
 # Verdicts, traffic and the eavesdropper for tests that run inside a virtual
 # machine, on scripts/testbed: robot -- wan -- gateway -- plant.
 
-export BUILD=${BUILD:-build}
-# shellcheck disable=SC2034 # for the tests
-BIN=$PWD/$BUILD/bin
+# shellcheck source=tests/lib.sh
+. tests/lib.sh
 TOOLS=$PWD/$BUILD/tools
-WORK=$(mktemp -d) || exit 1
 PLANT4=10.90.0.10
 PLANT6=fd54:4790::10
-passed=0 failed=0 skipped=0
-
-ok()
-{
-	echo "ok $1"
-	passed=$((passed + 1))
-}
-
-not_ok()
-{
-	echo "not ok $1: $2"
-	failed=$((failed + 1))
-}
-
-# check NAME WHY COMMAND...: the test NAME passes when the command succeeds.
-check()
-{
-	local name=$1 why=$2
-
-	shift 2
-	if "$@" > "$WORK/check.log" 2>&1; then
-		ok "$name"
-		return 0
-	fi
-	not_ok "$name" "$why; $(tail -c 600 "$WORK/check.log" | tr '\n' ' ')"
-	return 1
-}
-
-# finish: the count, and the exit status that belongs to it.
-finish()
-{
-	rm -rf "$WORK"
-	echo "$passed passed, $failed failed, $skipped skipped"
-	[ $failed -eq 0 ]
-	exit
-}
 
 # ---- the testbed ----
 
@@ -75,18 +37,6 @@ on()
 robot() { nsenter --net="$robot_net" "$@"; }
 plant() { nsenter --net="$plant_net" "$@"; }
 
-# wait_until COMMAND...: twenty seconds at most.
-wait_until()
-{
-	local tries=0
-
-	until "$@" > /dev/null 2>&1; do
-		[ $tries -lt 200 ] || return 1
-		sleep 0.1
-		tries=$((tries + 1))
-	done
-}
-
 # ---- what the eavesdropper sees ----
 
 # wire_watch NAME [OPTION...]: begins to record.
@@ -99,7 +49,7 @@ wire_watch()
 	"$TOOLS/tg-wire" --netns "$wan_net" --interface robot --a 192.0.2.2 --ready "$WORK/ready" "$@" \
 		> "$WORK/$name.json" 2> "$WORK/$name.err" &
 	watcher=$!
-	wait_until test -e "$WORK/ready" || cat "$WORK/$name.err"
+	wait_until 20 test -e "$WORK/ready" || cat "$WORK/$name.err"
 }
 
 # wire_stop: succeeds when the recording is complete.
@@ -160,7 +110,7 @@ tcp_copy()
 		plant timeout 60 socat -u "OPEN:$WORK/sent" "$listen" &
 	fi
 	server=$!
-	wait_until listens t 5001 || return 1
+	wait_until 20 listens t 5001 || return 1
 	if [ "$2" = up ]; then
 		robot timeout 60 socat -u "OPEN:$WORK/sent" "$connect"
 	else
@@ -180,7 +130,7 @@ udp_echo()
 	shift
 	plant socat -b 65536 -T 2 "UDP$family-RECVFROM:$port,bind=$address,reuseaddr,fork" PIPE &
 	server=$!
-	wait_until listens u "$port" || status=1
+	wait_until 20 listens u "$port" || status=1
 	for size in "$@"; do
 		head -c "$size" /dev/urandom > "$WORK/sent"
 		robot timeout 10 socat -b 65536 -t 2 - "UDP$family:$address:$port" \

@@ -21,17 +21,6 @@ PEER_KEY=HSo3RFFea3iFkp+sucbT4O36DBkmM0BNWmd0gY6bqLU=
 far() { nsenter --net=/run/netns/far "$@"; }
 lan() { nsenter --net=/run/netns/lan "$@"; }
 
-# wait_until SECONDS COMMAND...
-wait_until()
-{
-	local end=$((SECONDS + $1))
-	shift
-	until "$@" > /dev/null 2>&1; do
-		[ "$SECONDS" -lt "$end" ] || return 1
-		sleep 0.05
-	done
-}
-
 # link NAME NAMESPACE NUMBER: a cable from here to that namespace, with addresses and no neighbour discovery
 link()
 {

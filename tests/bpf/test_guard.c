@@ -622,3 +622,84 @@ TEST(bpf_guard, random_packets_leave_in_a_stated_size_or_not_at_all)
 				     (size <= 1024 && size % 16 == 0));
 	}
 }
+
+#define AGENT_POLICY(fail)                                                                                   \
+	"version = 1; name = \"t\"; policy_version = 1L; role = \"edge\"; profile = \"lab\"; fail = \"" fail \
+	"\"; engine = \"queue\";\n"                                                                          \
+	"tunnels = ( { name = \"tg0\"; external = \"wgx\"; mtu = 1420; default = \"c\";\n"                   \
+	" dummy = { source = \"fd54::2\"; target = \"fd54::1\"; }; classes = (\n"                            \
+	" { name = \"c\"; defence = \"constant\"; cell = 256; period = \"5ms\"; session = \"always\"; },\n"  \
+	" { name = \"p\"; defence = \"pad\"; cell = 512; } ); } );\n"                                        \
+	"rules = ( { tunnel = \"tg0\"; class = \"p\"; to = ( \"10.7.0.0/16\" ); } );\n"
+
+/* What the agent paces passes in place with its mark, and not at all without, unless the policy fails open.
+ */
+TEST(bpf_guard, only_what_the_agent_released)
+{
+	const struct packet_spec packet = { V4("10.1.9.9"), .proto = IPPROTO_UDP, .payload = 10 };
+	const struct packet_spec large = { V4("10.1.9.9"), .proto = IPPROTO_UDP, .payload = 300 };
+	const struct packet_spec other = { V4("10.7.0.1"), .proto = IPPROTO_UDP, .payload = 10 };
+	struct outcome o;
+
+	fixture_policy(AGENT_POLICY("closed"));
+	o = fixture_run(DP_EGRESS, &(struct run){ .packet = &packet });
+	CU_ASSERT_EQUAL(o.verdict, TC_ACT_SHOT);
+	CU_ASSERT_EQUAL(o.reasons[TG_DROP_UNRELEASED], 1);
+	CU_ASSERT_EQUAL(fixture_stats(TG_OUT, 0).drop_packets, 1);
+	o = fixture_run(DP_EGRESS, &(struct run){ .packet = &packet, .mark = TG_MARK_PACED | 5 });
+	CU_ASSERT_EQUAL(o.verdict, TC_ACT_OK);
+	CU_ASSERT_EQUAL(o.len, 256 + TG_L2_LEN);
+	CU_ASSERT_EQUAL(o.reasons[TG_PASS_CELL_REAL], 1);
+	CU_ASSERT_EQUAL(o.mark, 5);
+	CU_ASSERT_EQUAL(fixture_stats(TG_OUT, 0).real_packets, 1);
+	/* the other reasons come first: they say more */
+	o = fixture_run(DP_EGRESS, &(struct run){ .packet = &large });
+	CU_ASSERT_EQUAL(o.reasons[TG_DROP_OVERSIZE], 1);
+	/* a class without a schedule has no need of the agent */
+	o = fixture_run(DP_EGRESS, &(struct run){ .packet = &other });
+	CU_ASSERT_EQUAL(o.verdict, TC_ACT_OK);
+	CU_ASSERT_EQUAL(o.len, 512 + TG_L2_LEN);
+	fixture_policy(AGENT_POLICY("open"));
+	o = fixture_run(DP_EGRESS, &(struct run){ .packet = &packet });
+	CU_ASSERT_EQUAL(o.verdict, TC_ACT_OK);
+	CU_ASSERT_EQUAL(o.len, 256 + TG_L2_LEN);
+	CU_ASSERT_EQUAL(o.reasons[TG_PASS_PADDED], 1);
+}
+
+TEST(bpf_guard, dummies_of_the_agent)
+{
+	struct packet_spec dummy = { V6("fd54::1"), .proto = IPPROTO_NONE, .payload = 256 - 40 };
+	struct tg_policy *policy = NULL;
+	struct outcome o;
+	uint32_t tag;
+
+	CU_ASSERT_EQUAL_FATAL(
+		tg_policy_parse(AGENT_POLICY("closed"), strlen(AGENT_POLICY("closed")), "t", &policy, NULL),
+		0);
+	tag = tg_mark_tag(&policy->tunnels[0]);
+	tg_policy_free(policy);
+	fixture_policy(AGENT_POLICY("closed"));
+	o = fixture_run(DP_EGRESS,
+			&(struct run){ .packet = &dummy, .mark = TG_MARK_PACED | TG_MARK_OF_CLASS(0) | tag });
+	CU_ASSERT_EQUAL(o.verdict, TC_ACT_OK);
+	CU_ASSERT_EQUAL(o.len, 256 + TG_L2_LEN);
+	CU_ASSERT_EQUAL(o.mark, 0);
+	CU_ASSERT_EQUAL(o.reasons[TG_PASS_CELL_DUMMY], 1);
+	CU_ASSERT_EQUAL(fixture_stats(TG_OUT, 0).dummy_packets, 1);
+	CU_ASSERT_EQUAL(fixture_stats(TG_OUT, 0).dummy_bytes, 256);
+	CU_ASSERT_EQUAL(fixture_stats(TG_OUT, 0).real_packets, 0);
+	/* of another list of classes, of a class that nobody paces, of none, of another size */
+	o = fixture_run(DP_EGRESS, &(struct run){ .packet = &dummy,
+						  .mark = TG_MARK_PACED | TG_MARK_OF_CLASS(0) |
+							  (tag ^ 1u << TG_MARK_TAG_SHIFT) });
+	CU_ASSERT_EQUAL(o.reasons[TG_DROP_STRAY], 1);
+	o = fixture_run(DP_EGRESS,
+			&(struct run){ .packet = &dummy, .mark = TG_MARK_PACED | TG_MARK_OF_CLASS(1) | tag });
+	CU_ASSERT_EQUAL(o.reasons[TG_DROP_STRAY], 1);
+	o = fixture_run(DP_EGRESS, &(struct run){ .packet = &dummy, .mark = TG_MARK_PACED | tag });
+	CU_ASSERT_EQUAL(o.reasons[TG_DROP_STRAY], 1);
+	dummy.payload--;
+	o = fixture_run(DP_EGRESS,
+			&(struct run){ .packet = &dummy, .mark = TG_MARK_PACED | TG_MARK_OF_CLASS(0) | tag });
+	CU_ASSERT_EQUAL(o.reasons[TG_DROP_STRAY], 1);
+}

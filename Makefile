@@ -12,5 +12,6 @@ include mk/tests.mk
 include mk/vm.mk
 include mk/fuzz.mk
 include mk/bench.mk
+include mk/attack.mk
 include mk/lint.mk
 include mk/install.mk

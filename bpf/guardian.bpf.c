@@ -13,6 +13,7 @@
  */
 #include "guard.h"
 #include "hist.h"
+#include "spend.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
@@ -78,6 +79,8 @@ static __always_inline void account_delay(const struct tg_ether_meta *meta, cons
 	if (!st || bucket >= TG_DELAY_BUCKETS)
 		return;
 	st->delay[bucket]++;
+	if (delay > queue->guard_ns)
+		st->violations[TG_VIOLATION_DELAY]++;
 	if (delay > (__u64)queue->budget_cells * queue->period_ns) {
 		st->late_packets++;
 		count_reason(TG_NOTE_LATE);
@@ -105,6 +108,8 @@ static __always_inline int clock_cell(struct __sk_buff *skb, const struct tg_que
 	skb->priority = PRIO_CLOCK;
 	if (release != TG_RELEASE_DUMMY) {
 		count_reason(TG_PASS_CELL_IDLE);
+	} else if (!may_send_dummy(queue->cell, st)) {
+		count_reason(TG_PASS_CELL_WITHHELD);
 	} else if (bpf_clone_redirect(skb, tunnel_ifindex(), 0)) {
 		count_reason(TG_DROP_HELPER);
 	} else {

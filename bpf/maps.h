@@ -6,7 +6,7 @@
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
 
-#include "paced.h"
+#include "budget.h"
 #include "session.h"
 #include "types.h"
 
@@ -105,11 +105,17 @@ struct {
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(map_flags, BPF_F_MMAPABLE);
-	__uint(max_entries, TG_MAX_CLASSES);
+	__uint(max_entries, 1);
 	__type(key, __u32);
-	__type(value, struct tg_paced);
-} paced SEC(".maps");
+	__type(value, struct tg_budget);
+} budget SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct tg_spending);
+} spending SEC(".maps");
 
 static __always_inline void count_reason(__u32 reason)
 {

@@ -71,7 +71,8 @@ static __always_inline int put_meta(struct __sk_buff *skb, __u32 l2, const struc
 
 /* Puts a padded packet into its class's queue. Returns 0 or the drop reason. */
 static __always_inline int enqueue(struct __sk_buff *skb, __u32 l2, __u32 class_id,
-				   const struct tg_class *class, const struct packet *p, __u32 *ret_head)
+				   const struct tg_class *class, const struct packet *p, struct tg_stats *st,
+				   __u32 *ret_head)
 {
 	struct tg_ether_meta meta = { .kind = TG_CELL_REAL, .class = class_id, .queue = class->queue };
 	__u32 index = class->queue;
@@ -90,6 +91,8 @@ static __always_inline int enqueue(struct __sk_buff *skb, __u32 l2, __u32 class_
 	bpf_spin_unlock(&session->lock);
 	if (overdue)
 		count_reason(TG_NOTE_CLOCK);
+	if (admit != TG_ADMIT_OK)
+		st->violations[TG_VIOLATION_OVERFLOW]++;
 	if (admit == TG_ADMIT_DROP)
 		return TG_DROP_OVERFLOW;
 	meta.h_proto = ether_proto(p);

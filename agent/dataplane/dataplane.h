@@ -13,7 +13,7 @@
 #include <stdint.h>
 
 #include "net/net.h"
-#include "shared/paced.h"
+#include "shared/budget.h"
 #include "shared/session.h"
 #include "shared/types.h"
 #include "tensorguard/compile.h"
@@ -33,7 +33,8 @@ enum dp_map {
 	DP_PORTS,
 	DP_STATS,
 	DP_REASONS,
-	DP_PACED,
+	DP_BUDGET,
+	DP_SPENDING,
 	DP_MAP_COUNT
 };
 
@@ -99,6 +100,8 @@ int dataplane_switch(const struct dataplane *dp, const struct tg_compiled *compi
 int dataplane_generation(const struct dataplane *dp, uint64_t *ret_generation, struct tg_error *e);
 int dataplane_set_devices(const struct dataplane *dp, const struct tg_devices *devices, struct tg_error *e);
 int dataplane_devices_get(const struct dataplane *dp, struct tg_devices *ret_devices, struct tg_error *e);
+/* What was spent of the day stays spent. */
+int dataplane_budget_set(const struct dataplane *dp, const struct tg_budget *budget, struct tg_error *e);
 int dataplane_port_set(const struct dataplane *dp, unsigned ifindex, uint32_t queue, struct tg_error *e);
 int dataplane_port_clear(const struct dataplane *dp, unsigned ifindex, struct tg_error *e);
 int dataplane_queue_get(const struct dataplane *dp, unsigned id, struct tg_queue *ret_queue,
@@ -110,10 +113,7 @@ int dataplane_queue_set(const struct dataplane *dp, unsigned id, const struct tg
 
 int dataplane_class_get(const struct dataplane *dp, uint64_t generation, unsigned class,
 			struct tg_class *ret_class, struct tg_error *e);
-/* What the agent tells of a class that it paces; zeros of any other. */
-int dataplane_paced_get(const struct dataplane *dp, unsigned class, struct tg_paced *ret_paced,
-			struct tg_error *e);
-/* Sum over all processors, and what the agent adds. */
+/* Sum over all processors. */
 int dataplane_stats_get(const struct dataplane *dp, enum tg_direction direction, unsigned class,
 			struct tg_stats *ret_stats, struct tg_error *e);
 int dataplane_stats_reset(const struct dataplane *dp, unsigned class, struct tg_error *e);
@@ -123,6 +123,10 @@ int dataplane_reasons_get(const struct dataplane *dp, uint64_t ret_reasons[TG_RE
 int dataplane_session_get(const struct dataplane *dp, unsigned id, struct tg_session_state *ret_state,
 			  struct tg_error *e);
 int dataplane_session_clear(const struct dataplane *dp, unsigned id, struct tg_error *e);
+int dataplane_spending_get(const struct dataplane *dp, struct tg_spending_state *ret_state,
+			   struct tg_error *e);
+/* Lower-case name of a violation, e.g. "dummy_day". */
+const char *dataplane_violation_name(unsigned violation);
 /* Lower-case name of a reason without its TG_ prefix, e.g. "drop_oversize". */
 const char *dataplane_reason_name(unsigned reason);
 

@@ -23,7 +23,7 @@ const char *const dp_map_names[DP_MAP_COUNT] = {
 	[DP_RULES] = "rules",     [DP_RULES4] = "rules4", [DP_RULES6] = "rules6",
 	[DP_FLOWS] = "flows",     [DP_QUEUES] = "queues", [DP_SESSIONS] = "sessions",
 	[DP_DEVICES] = "devices", [DP_PORTS] = "ports",   [DP_STATS] = "stats",
-	[DP_REASONS] = "reasons", [DP_PACED] = "paced",
+	[DP_REASONS] = "reasons", [DP_BUDGET] = "budget", [DP_SPENDING] = "spending",
 };
 
 const char *const dp_prog_names[DP_PROG_COUNT] = {

@@ -42,8 +42,8 @@ bool queue_serves(const struct tg_queue *running, const struct tg_queue *wanted)
 {
 	struct tg_queue a = *running, b = *wanted;
 
-	a.head_ifindex = a.tail_ifindex = a.class = 0;
-	b.head_ifindex = b.tail_ifindex = b.class = 0;
+	a.head_ifindex = a.tail_ifindex = a.class = a.guard_ns = 0;
+	b.head_ifindex = b.tail_ifindex = b.class = b.guard_ns = 0;
 	return running->head_ifindex && !memcmp(&a, &b, sizeof(a));
 }
 

@@ -47,45 +47,17 @@ static int sum_percpu(const struct dataplane *dp, enum dp_map map, uint32_t inde
 	return 0;
 }
 
-int dataplane_paced_get(const struct dataplane *dp, unsigned class, struct tg_paced *ret_paced,
-			struct tg_error *e)
-{
-	if (bpf_map_lookup_elem(dp->maps[DP_PACED], &class, ret_paced))
-		return unreadable(dp, DP_PACED, e);
-	return 0;
-}
-
 int dataplane_stats_get(const struct dataplane *dp, enum tg_direction direction, unsigned class,
 			struct tg_stats *ret_stats, struct tg_error *e)
 {
 	_Static_assert(sizeof(struct tg_stats) % sizeof(uint64_t) == 0, "tg_stats is made of u64");
 	uint64_t words[sizeof(struct tg_stats) / sizeof(uint64_t)];
-	uint64_t more[sizeof(struct tg_stats) / sizeof(uint64_t)] = { 0 };
-	struct tg_paced paced;
 	int ret = sum_percpu(dp, DP_STATS, (uint32_t)direction * TG_MAX_CLASSES + class, words,
 			     sizeof(words) / sizeof(words[0]), e);
 
-	if (!ret && direction == TG_OUT) {
-		ret = dataplane_paced_get(dp, class, &paced, e);
-		if (!ret)
-			memcpy(more, &paced.stats, sizeof(more));
-	}
-	if (ret)
-		return ret;
-	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
-		words[i] += more[i];
-	memcpy(ret_stats, words, sizeof(*ret_stats));
-	return 0;
-}
-
-/* The agent's part goes with its session: one that runs for the old class means nothing to the new one. */
-static int reset_paced(const struct dataplane *dp, unsigned class, struct tg_error *e)
-{
-	struct tg_paced zero = { .flags = 0 };
-
-	if (bpf_map_update_elem(dp->maps[DP_PACED], &class, &zero, BPF_ANY))
-		return tg_error(e, -errno, "cannot write map paced of %s: %s", dp->tunnel, strerror(errno));
-	return 0;
+	if (!ret)
+		memcpy(ret_stats, words, sizeof(*ret_stats));
+	return ret;
 }
 
 int dataplane_stats_reset(const struct dataplane *dp, unsigned class, struct tg_error *e)
@@ -106,22 +78,7 @@ int dataplane_stats_reset(const struct dataplane *dp, unsigned class, struct tg_
 				       strerror(errno));
 	}
 	free(zero);
-	return ret ? ret : reset_paced(dp, class, e);
-}
-
-/* What the agent did where the kernel's queue would have done it. */
-static int add_paced_reasons(const struct dataplane *dp, unsigned class, uint64_t *reasons,
-			     struct tg_error *e)
-{
-	struct tg_paced paced;
-	int ret = dataplane_paced_get(dp, class, &paced, e);
-
-	if (ret)
-		return ret;
-	reasons[TG_DROP_OVERFLOW] += paced.stats.drop_packets;
-	reasons[TG_NOTE_LATE] += paced.stats.late_packets;
-	reasons[TG_NOTE_EXTENDED] += paced.session.extensions;
-	return 0;
+	return ret;
 }
 
 int dataplane_reasons_get(const struct dataplane *dp, uint64_t ret_reasons[TG_REASON_COUNT],
@@ -131,8 +88,6 @@ int dataplane_reasons_get(const struct dataplane *dp, uint64_t ret_reasons[TG_RE
 
 	for (uint32_t i = 0; i < TG_REASON_COUNT && !ret; i++)
 		ret = sum_percpu(dp, DP_REASONS, i, &ret_reasons[i], 1, e);
-	for (unsigned i = 0; i < TG_MAX_CLASSES && !ret; i++)
-		ret = add_paced_reasons(dp, i, ret_reasons, e);
 	return ret;
 }
 
@@ -145,6 +100,29 @@ int dataplane_session_get(const struct dataplane *dp, unsigned id, struct tg_ses
 		return unreadable(dp, DP_SESSIONS, e);
 	*ret_state = session.state;
 	return 0;
+}
+
+int dataplane_spending_get(const struct dataplane *dp, struct tg_spending_state *ret_state,
+			   struct tg_error *e)
+{
+	struct tg_spending spending;
+	uint32_t zero = 0;
+
+	if (bpf_map_lookup_elem_flags(dp->maps[DP_SPENDING], &zero, &spending, BPF_F_LOCK))
+		return unreadable(dp, DP_SPENDING, e);
+	*ret_state = spending.state;
+	return 0;
+}
+
+const char *dataplane_violation_name(unsigned violation)
+{
+	static const char *const names[TG_VIOLATION_COUNT] = {
+		[TG_VIOLATION_DELAY] = "delay",           [TG_VIOLATION_OVERFLOW] = "overflow",
+		[TG_VIOLATION_DAY] = "dummy_day",         [TG_VIOLATION_SHARE] = "dummy_share",
+		[TG_VIOLATION_METERED] = "dummy_metered",
+	};
+
+	return violation < TG_VIOLATION_COUNT ? names[violation] : "unknown";
 }
 
 int dataplane_session_clear(const struct dataplane *dp, unsigned id, struct tg_error *e)
@@ -166,6 +144,7 @@ const char *dataplane_reason_name(unsigned reason)
 		[TG_PASS_SEGMENT] = "pass_segment",
 		[TG_PASS_CELL_REAL] = "pass_cell_real",
 		[TG_PASS_CELL_DUMMY] = "pass_cell_dummy",
+		[TG_PASS_CELL_WITHHELD] = "pass_cell_withheld",
 		[TG_PASS_CELL_IDLE] = "pass_cell_idle",
 		[TG_PASS_CELL_START] = "pass_cell_start",
 		[TG_PASS_INGRESS] = "pass_ingress",
@@ -189,7 +168,6 @@ const char *dataplane_reason_name(unsigned reason)
 		[TG_DROP_NO_CLASS] = "drop_no_class",
 		[TG_DROP_HELPER] = "drop_helper",
 		[TG_DROP_UNPACED] = "drop_unpaced",
-		[TG_DROP_UNRELEASED] = "drop_unreleased",
 		[TG_DROP_STRAY] = "drop_stray",
 	};
 

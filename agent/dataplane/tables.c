@@ -156,6 +156,13 @@ int dataplane_devices_get(const struct dataplane *dp, struct tg_devices *ret_dev
 	return 0;
 }
 
+int dataplane_budget_set(const struct dataplane *dp, const struct tg_budget *budget, struct tg_error *e)
+{
+	uint32_t zero = 0;
+
+	return put(dp, DP_BUDGET, &zero, budget, e);
+}
+
 int dataplane_port_set(const struct dataplane *dp, unsigned ifindex, uint32_t queue, struct tg_error *e)
 {
 	struct tg_port_key key = { .ifindex = ifindex };

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -15,7 +16,6 @@
 
 #include "guard/cgroup.h"
 #include "guard/classify.h"
-#include "guard/files.h"
 #include "guard/flowmap.h"
 #include "guard/guard.h"
 #include "guard/hold.h"
@@ -265,6 +265,42 @@ static void links_ready(evutil_socket_t fd, short what, void *ctx)
 
 /* ---- policy ---- */
 
+static const char *policy_path(const struct guard *g, char buffer[PATH_MAX])
+{
+	if (g->conf.policy)
+		return g->conf.policy;
+	snprintf(buffer, PATH_MAX, "%s/policy.conf", g->conf.run_dir);
+	return buffer;
+}
+
+/* NULL = there is none. */
+static const char *site_path(const struct guard *g, char buffer[PATH_MAX])
+{
+	if (g->conf.policy || g->conf.site)
+		return g->conf.site;
+	snprintf(buffer, PATH_MAX, "%s/site.conf", g->conf.run_dir);
+	return access(buffer, F_OK) ? NULL : buffer;
+}
+
+static void stat_files(const struct guard *g, struct stat files[2])
+{
+	char policy[PATH_MAX], site[PATH_MAX];
+	const char *site_file = site_path(g, site);
+
+	memset(files, 0, 2 * sizeof(files[0]));
+	/* a file that is missing has a struct of zeros */
+	if (stat(policy_path(g, policy), &files[0]))
+		memset(&files[0], 0, sizeof(files[0]));
+	if (site_file && stat(site_file, &files[1]))
+		memset(&files[1], 0, sizeof(files[1]));
+}
+
+static bool same_file(const struct stat *a, const struct stat *b)
+{
+	return a->st_dev == b->st_dev && a->st_ino == b->st_ino && a->st_size == b->st_size &&
+	       a->st_mtim.tv_sec == b->st_mtim.tv_sec && a->st_mtim.tv_nsec == b->st_mtim.tv_nsec;
+}
+
 static void active_close(struct active *a)
 {
 	flowmap_close(&a->maps);
@@ -280,8 +316,8 @@ static int active_open(struct guard *g, struct active *ret_active, struct tg_err
 	struct active a = { .policy = NULL };
 	int ret;
 
-	files_stat(&g->conf, a.files);
-	ret = tg_policy_load(files_policy(&g->conf, policy), files_site(&g->conf, site), &a.policy, e);
+	stat_files(g, a.files);
+	ret = tg_policy_load(policy_path(g, policy), site_path(g, site), &a.policy, e);
 	if (ret)
 		return ret;
 	ret = cgroups_new(NULL, a.policy, &a.cgroups);
@@ -410,6 +446,16 @@ int guard_reload(struct guard *g, struct tg_error *e)
 
 /* ---- once a second ---- */
 
+static bool files_changed(const struct guard *g)
+{
+	struct stat files[2];
+
+	stat_files(g, files);
+	/* a policy file that is away for the moment is no reason to try */
+	return files[0].st_ino &&
+	       (!same_file(&files[0], &g->active.files[0]) || !same_file(&files[1], &g->active.files[1]));
+}
+
 static void tick(evutil_socket_t fd, short what, void *ctx)
 {
 	struct guard *g = ctx;
@@ -419,13 +465,13 @@ static void tick(evutil_socket_t fd, short what, void *ctx)
 	(void)what;
 	classifier_expire(g->classifier, now_ns());
 	flowmap_retry(&g->active.maps, g->conf.pin_dir, g->active.policy, &g->missing_maps);
-	if (!files_changed(&g->conf, g->active.files) && !flowmap_is_stale(&g->active.maps) &&
+	if (!files_changed(g) && !flowmap_is_stale(&g->active.maps) &&
 	    !flowmap_is_replaced(&g->active.maps, g->conf.pin_dir, g->active.policy))
 		return;
 	if (guard_reload(g, &e)) {
 		say(g, "the old policy stays in force: %s", e.message);
 		/* a bad file is not tried again until it changes */
-		files_stat(&g->conf, g->active.files);
+		stat_files(g, g->active.files);
 	}
 }
 

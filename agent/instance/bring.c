@@ -22,6 +22,14 @@ void segmenter_names(const char *tunnel, char ret_head[IFNAMSIZ], char ret_tail[
 	snprintf(ret_tail, IFNAMSIZ, "%.8ssp", tunnel);
 }
 
+bool tunnel_is_paced(const struct tg_tunnel *tunnel)
+{
+	for (size_t i = 0; i < tunnel->class_count; i++)
+		if (tunnel->classes[i].defence == TG_DEFENCE_CONSTANT)
+			return true;
+	return false;
+}
+
 /* The backend that made the device stays; else the kernel's own WireGuard where there is one. */
 static int choose_backend(struct net *net, const struct tg_tunnel *tunnel, enum wg_backend *ret_backend,
 			  struct tg_error *e)
@@ -111,9 +119,6 @@ static int ensure_queues(struct net *net, const struct dataplane *dp, const stru
 	int ret = 0;
 
 	for (size_t i = 0; i < compiled->queue_count && !ret; i++) {
-		/* the agent's own */
-		if (compiled->classes[compiled->queues[i].class].queue == TG_NO_QUEUE)
-			continue;
 		ret = pick_queue(dp, &compiled->queues[i].queue, taken, &ids[i], e);
 		if (ret)
 			break;
@@ -216,7 +221,7 @@ static int mute_dummies(const struct dataplane *dp, const struct tg_tunnel *tunn
 {
 	int ret;
 
-	if (!tg_tunnel_is_paced(tunnel))
+	if (!tunnel_is_paced(tunnel))
 		return dataplane_detach_mute(ifindex, e);
 	ret = dataplane_attach_mute(dp, ifindex, e);
 	return ret == -EBUSY && tunnel->external[0] ? 0 : ret;
@@ -240,6 +245,8 @@ static int shape_tunnel(struct instance *in, size_t n, const struct tg_policy *o
 		ret = dataplane_ensure(in->pin_dir, tunnel->name, &dp, &fresh, e);
 	if (!ret)
 		ret = ensure_segmenter(in->net, dp, tunnel, ifindex, e);
+	if (!ret)
+		ret = dataplane_budget_set(dp, &compiled->budget, e);
 	if (!ret)
 		ret = ensure_queues(in->net, dp, tunnel, compiled, ids, taken, e);
 	if (!ret)

@@ -44,7 +44,7 @@ static void check_mute(struct report *r, const struct dataplane *dp, const struc
 	bool attached = false;
 
 	/* on an external device it may be somebody else's place */
-	if (!tg_tunnel_is_paced(tunnel) || tunnel->external[0])
+	if (!tunnel_is_paced(tunnel) || tunnel->external[0])
 		return;
 	if (dataplane_mute_attached(dp, t->ifindex, &attached, NULL) || !attached)
 		problem(r, "tunnel %s: %s is not attached to %s", dp->tunnel, dp_prog_names[DP_MUTE],
@@ -82,25 +82,6 @@ static void check_queue(struct instance *in, struct report *r, const struct data
 		problem(r, "tunnel %s: queue %u stands still: its clock cell is lost", dp->tunnel, id);
 }
 
-/* Whether it runs at all is inspect_agent()'s to say. */
-static void check_paced(struct report *r, const struct dataplane *dp, const struct tg_tunnel *tunnel,
-			unsigned class, uint64_t generation)
-{
-	const char *name = tunnel->classes[class].name;
-	struct tg_paced paced;
-
-	if (dataplane_paced_get(dp, class, &paced, NULL))
-		problem(r, "tunnel %s: the map paced cannot be read", tunnel->name);
-	else if (paced.generation != generation)
-		problem(r, "tunnel %s: no tensorguard-agent paces class %s by generation %llu", tunnel->name,
-			name, (unsigned long long)generation);
-	else if (!(paced.flags & TG_PACED_REALTIME))
-		problem(r,
-			"tunnel %s: tensorguard-agent paces class %s without real-time priority and locked "
-			"memory: on a busy machine its cells are late",
-			tunnel->name, name);
-}
-
 static void check_classes(struct instance *in, struct report *r, const struct dataplane *dp,
 			  const struct tg_tunnel *tunnel, uint64_t generation)
 {
@@ -113,8 +94,6 @@ static void check_classes(struct instance *in, struct report *r, const struct da
 				tunnel->classes[i].name);
 		else if (class.queue != TG_NO_QUEUE)
 			check_queue(in, r, dp, class.queue);
-		else if (class.flags & TG_CLASS_AGENT)
-			check_paced(r, dp, tunnel, i, generation);
 	}
 }
 
@@ -124,7 +103,7 @@ static void judge_peer(struct report *r, const struct dataplane *dp, const struc
 {
 	uint64_t real = 0, dummies = 0;
 
-	if (!tg_tunnel_is_paced(tunnel))
+	if (!tunnel_is_paced(tunnel))
 		return;
 	for (unsigned i = 0; i < tunnel->class_count; i++) {
 		struct tg_stats st;
@@ -143,11 +122,17 @@ static void judge_peer(struct report *r, const struct dataplane *dp, const struc
 	}
 }
 
-const char *tunnel_engine(const struct tg_policy *policy, const struct tg_tunnel *tunnel)
+static void add_violations(const struct dataplane *dp, const struct tg_tunnel *tunnel,
+			   struct tunnel_report *t)
 {
-	return tg_engine_name(policy->engine == TG_ENGINE_QUEUE && tg_tunnel_is_paced(tunnel)
-				      ? TG_ENGINE_QUEUE
-				      : TG_ENGINE_KERNEL);
+	for (unsigned i = 0; i < tunnel->class_count; i++) {
+		struct tg_stats st;
+
+		if (dataplane_stats_get(dp, TG_OUT, i, &st, NULL))
+			return;
+		for (unsigned v = 0; v < TG_VIOLATION_COUNT; v++)
+			t->violations[v] += st.violations[v];
+	}
 }
 
 static void inspect_dataplane(struct instance *in, struct report *r, const struct tg_tunnel *tunnel,
@@ -163,7 +148,7 @@ static void inspect_dataplane(struct instance *in, struct report *r, const struc
 		return;
 	}
 	t->has_dataplane = true;
-	snprintf(t->engine, sizeof(t->engine), "%s", tunnel_engine(in->policy, tunnel));
+	snprintf(t->engine, sizeof(t->engine), "kernel");
 	if (dataplane_generation(dp, &t->generation, NULL) || !t->generation)
 		problem(r, "tunnel %s: no policy is in force", tunnel->name);
 	if (dataplane_devices_get(dp, &devices, NULL) || (t->ifindex && devices.tunnel_ifindex != t->ifindex))
@@ -177,6 +162,7 @@ static void inspect_dataplane(struct instance *in, struct report *r, const struc
 	check_pair(in, r, dp, head, DP_SEGMENT);
 	check_classes(in, r, dp, tunnel, t->generation);
 	judge_peer(r, dp, tunnel, t);
+	add_violations(dp, tunnel, t);
 	dataplane_close(dp);
 }
 
@@ -316,32 +302,17 @@ static bool agent_answers(const char *run_dir)
 	return answers;
 }
 
-static bool has_flow_rules(const struct tg_policy *policy)
-{
-	for (size_t i = 0; i < policy->rule_count; i++)
-		if (tg_rule_is_flow(&policy->rules[i]))
-			return true;
-	return false;
-}
-
-/* Under bypass the kernel's own rules decide without it; under hold nothing passes. What it paces waits for
- * it. */
+/* Under bypass the kernel's own rules decide without it; under hold nothing passes. */
 static void inspect_agent(struct instance *in, struct report *r)
 {
-	const struct tg_policy *policy = in->policy;
-	bool decides = has_flow_rules(policy);
-	bool paces = policy->engine == TG_ENGINE_QUEUE && tg_policy_is_paced(policy);
+	bool needed = false;
 
-	if (!decides && !paces)
+	for (size_t i = 0; i < in->policy->rule_count; i++)
+		needed |= tg_rule_is_flow(&in->policy->rules[i]);
+	if (!needed)
 		return;
 	r->agent = agent_answers(in->run_dir) ? AGENT_RUNS : AGENT_ABSENT;
-	if (r->agent == AGENT_RUNS)
-		return;
-	if (paces)
-		problem(r, "tensorguard-agent does not run, and paces the classes of engine queue: %s",
-			policy->fail == TG_FAIL_OPEN ? "their packets leave as they come"
-						     : "their packets are dropped");
-	if (decides && policy->classifier.hold)
+	if (r->agent == AGENT_ABSENT && in->policy->classifier.hold)
 		problem(r,
 			"tensorguard-agent does not run: packets of rules with uid, cgroup or sni are held");
 }

@@ -78,34 +78,31 @@ int instance_bring_up(struct instance *in, const struct tg_policy *old, struct t
 int instance_bring_down(struct instance *in, struct tg_error *e);
 /* Names of the segmenter's devices. */
 void segmenter_names(const char *tunnel, char ret_head[IFNAMSIZ], char ret_tail[IFNAMSIZ]);
+/* Whether any of its classes has a schedule, and so dummies. */
+bool tunnel_is_paced(const struct tg_tunnel *tunnel);
 
 /* ---- differences (inspect.c) ---- */
 
 struct tunnel_report {
 	char device[IFNAMSIZ];
-	char engine[16];	/* "kernel", "queue", or "" when nothing is loaded */
+	char engine[16];	/* "kernel", or "" when nothing is loaded */
 	char backend[16];	/* "wireguard", "wireguard-go", "external" or "" */
 	unsigned ifindex;
 	bool has_dataplane;
 	uint64_t generation;
 	enum { PEER_UNKNOWN, PEER_SHAPES, PEER_DOES_NOT_SHAPE } peer_shaping;
+	uint64_t violations[TG_VIOLATION_COUNT]; /* of all classes */
 	bool has_wireguard;
 	struct wg_status wireguard;
 };
 
 struct report {
 	struct tunnel_report *tunnels; /* as many as the policy has */
-	enum {
-		AGENT_NOT_NEEDED,
-		AGENT_RUNS,
-		AGENT_ABSENT
-	} agent;                /* needed by flow rules and the queue engine */
+	enum { AGENT_NOT_NEEDED, AGENT_RUNS, AGENT_ABSENT } agent; /* needed by flow rules */
 	char (*problems)[384];	/* one line each; none = healthy */
 	size_t problem_count;
 };
 
-/* Its name, under a policy whose engine is settled (engine.h). */
-const char *tunnel_engine(const struct tg_policy *policy, const struct tg_tunnel *tunnel);
 int instance_inspect(struct instance *in, struct report *ret_report, struct tg_error *e);
 void report_free(struct report *report);
 

@@ -56,15 +56,26 @@ static json_t *peer_json(const struct wg_peer_status *peer)
 			 (json_int_t)peer->tx_bytes);
 }
 
+static json_t *violations_json(const struct tunnel_report *t)
+{
+	json_t *o = json_object();
+
+	for (unsigned i = 0; i < TG_VIOLATION_COUNT; i++)
+		json_object_set_new(o, dataplane_violation_name(i),
+				    json_integer((json_int_t)t->violations[i]));
+	return o;
+}
+
 static json_t *tunnel_json(const struct tg_tunnel *tunnel, const struct tunnel_report *t)
 {
 	json_t *peers = json_array();
 
 	for (size_t i = 0; t->has_wireguard && i < t->wireguard.peer_count; i++)
 		json_array_append_new(peers, peer_json(&t->wireguard.peers[i]));
-	return json_pack("{s:s, s:s, s:s, s:s, s:I, s:s, s:o}", "name", tunnel->name, "device", t->device,
-			 "engine", t->engine, "backend", t->backend, "generation", (json_int_t)t->generation,
-			 "peer_shaping", shaping_name(t), "peers", peers);
+	return json_pack("{s:s, s:s, s:s, s:s, s:I, s:s, s:o, s:o}", "name", tunnel->name, "device",
+			 t->device, "engine", t->engine, "backend", t->backend, "generation",
+			 (json_int_t)t->generation, "peer_shaping", shaping_name(t), "violations",
+			 violations_json(t), "peers", peers);
 }
 
 static json_t *report_json(const struct tg_policy *policy, const struct report *report)
@@ -100,6 +111,22 @@ static void print_peers(const struct tunnel_report *t)
 	}
 }
 
+/* Promises broken since the counters began; nothing that a repair could mend. */
+static void print_violations(const struct tunnel_report *t)
+{
+	const char *before = "    violations: ";
+
+	for (unsigned i = 0; i < TG_VIOLATION_COUNT; i++) {
+		if (!t->violations[i])
+			continue;
+		printf("%s%s %llu", before, dataplane_violation_name(i),
+		       (unsigned long long)t->violations[i]);
+		before = ", ";
+	}
+	if (before[0] == ',')
+		putchar('\n');
+}
+
 static int print_text(const struct tg_policy *policy, const struct report *report, struct tg_error *e)
 {
 	printf("policy %s, version %llu (%s, %s, fail %s)\n", policy->name,
@@ -112,6 +139,7 @@ static int print_text(const struct tg_policy *policy, const struct report *repor
 		       policy->tunnels[i].name, t->device, t->backend[0] ? t->backend : "absent",
 		       t->engine[0] ? t->engine : "none", (unsigned long long)t->generation, shaping_name(t));
 		print_peers(t);
+		print_violations(t);
 	}
 	if (report->agent != AGENT_NOT_NEEDED)
 		printf("  agent: %s\n", agent_name(report));

@@ -56,30 +56,13 @@ static json_t *session_json(const struct tg_queue *queue, const struct tg_sessio
 			 (json_int_t)s->ticks, "period_ns", (json_int_t)queue->period_ns);
 }
 
-/* Schedule and session, wherever the class's engine keeps them. */
-static int schedule_get(const struct dataplane *dp, const struct tg_policy_class *policy_class,
-			unsigned index, const struct tg_class *class, struct tg_queue *ret_queue,
-			struct tg_session_state *ret_session, bool *ret_paced, struct tg_error *e)
+static json_t *violations_json(const __u64 *violations)
 {
-	struct tg_paced paced;
-	int ret = 0;
+	json_t *o = json_object();
 
-	if (class->flags & TG_CLASS_AGENT) {
-		ret = dataplane_paced_get(dp, index, &paced, e);
-		if (ret)
-			return ret;
-		/* no agent has been here yet */
-		if (!paced.queue.period_ns)
-			tg_policy_schedule(policy_class, &paced.queue);
-		*ret_queue = paced.queue;
-		*ret_session = paced.session;
-	} else if (class->queue != TG_NO_QUEUE) {
-		ret = dataplane_queue_get(dp, class->queue, ret_queue, e);
-		if (!ret)
-			ret = dataplane_session_get(dp, class->queue, ret_session, e);
-	}
-	*ret_paced = class->flags & TG_CLASS_AGENT || class->queue != TG_NO_QUEUE;
-	return ret;
+	for (unsigned i = 0; i < TG_VIOLATION_COUNT; i++)
+		json_object_set_new(o, dataplane_violation_name(i), json_integer((json_int_t)violations[i]));
+	return o;
 }
 
 static int class_stats_json(const struct dataplane *dp, const struct tg_policy_class *class, unsigned index,
@@ -89,7 +72,6 @@ static int class_stats_json(const struct dataplane *dp, const struct tg_policy_c
 	struct tg_stats out, in;
 	struct tg_class loaded;
 	struct tg_queue queue;
-	bool paced = false;
 	json_t *o;
 	int ret;
 
@@ -103,16 +85,54 @@ static int class_stats_json(const struct dataplane *dp, const struct tg_policy_c
 	o = json_pack("{s:s, s:s, s:i, s:o, s:o}", "name", class->name, "defence",
 		      tg_defence_name(class->defence), "cell", (int)class->cell, "out", counters_json(&out),
 		      "in", counters_json(&in));
-	ret = schedule_get(dp, class, index, &loaded, &queue, &session, &paced, e);
-	if (!ret && paced) {
-		json_object_set_new(o, "delay", delay_json(&out));
-		json_object_set_new(o, "session", session_json(&queue, &session));
+	if (loaded.queue != TG_NO_QUEUE) {
+		ret = dataplane_queue_get(dp, loaded.queue, &queue, e);
+		if (!ret)
+			ret = dataplane_session_get(dp, loaded.queue, &session, e);
+		if (!ret) {
+			json_object_set_new(o, "delay", delay_json(&out));
+			json_object_set_new(o, "delay_limit_ns", json_integer(queue.guard_ns));
+			json_object_set_new(o, "violations", violations_json(out.violations));
+			json_object_set_new(o, "session", session_json(&queue, &session));
+		}
 	}
 	if (ret) {
 		json_decref(o);
 		return ret;
 	}
 	*ret_json = o;
+	return 0;
+}
+
+/* What is left of the day; null without a budget. */
+static int budget_json(const struct dataplane *dp, const struct tg_policy_budget *b, json_t **ret_json,
+		       struct tg_error *e)
+{
+	bool limited = b->metered || b->day_limited;
+	struct tg_spending_state s;
+	struct timespec now;
+	uint64_t age;
+	int ret;
+
+	if (!limited && !b->dummy_share) {
+		*ret_json = json_null();
+		return 0;
+	}
+	ret = dataplane_spending_get(dp, &s, e);
+	if (ret)
+		return ret;
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	age = (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec - s.day_start_ns;
+	if (!s.day_start_ns || age >= TG_DAY_NS) {
+		s.day_bytes = 0;
+		age = 0;
+	}
+	*ret_json =
+		json_pack("{s:b, s:o, s:I, s:I, s:s}", "metered", b->metered, "day_limit_bytes",
+			  limited ? json_integer((json_int_t)(b->metered ? b->metered_bytes : b->day_bytes))
+				  : json_null(),
+			  "day_spent_bytes", (json_int_t)s.day_bytes, "day_age_s",
+			  (json_int_t)(age / 1000000000u), "violation", tg_violation_name(b->violation));
 	return 0;
 }
 
@@ -131,10 +151,10 @@ static int reasons_json(const struct dataplane *dp, json_t **ret_json, struct tg
 	return 0;
 }
 
-static int tunnel_stats_json(const struct dataplane *dp, const struct tg_policy *policy,
-			     const struct tg_tunnel *tunnel, json_t **ret_json, struct tg_error *e)
+static int tunnel_stats_json(const struct dataplane *dp, const struct tg_tunnel *tunnel, json_t **ret_json,
+			     struct tg_error *e)
 {
-	json_t *classes = json_array(), *reasons = NULL;
+	json_t *classes = json_array(), *reasons = NULL, *budget = NULL;
 	uint64_t generation;
 	int ret = dataplane_generation(dp, &generation, e);
 
@@ -146,14 +166,17 @@ static int tunnel_stats_json(const struct dataplane *dp, const struct tg_policy 
 			json_array_append_new(classes, class);
 	}
 	if (!ret)
+		ret = budget_json(dp, &tunnel->budget, &budget, e);
+	if (!ret)
 		ret = reasons_json(dp, &reasons, e);
 	if (ret) {
+		json_decref(budget);
 		json_decref(classes);
 		return ret;
 	}
-	*ret_json = json_pack("{s:s, s:s, s:I, s:o, s:o}", "name", tunnel->name, "engine",
-			      tunnel_engine(policy, tunnel), "generation", (json_int_t)generation, "classes",
-			      classes, "reasons", reasons);
+	*ret_json = json_pack("{s:s, s:s, s:I, s:o, s:o, s:o}", "name", tunnel->name, "engine", "kernel",
+			      "generation", (json_int_t)generation, "budget", budget, "classes", classes,
+			      "reasons", reasons);
 	return *ret_json ? 0 : tg_error(e, -ENOMEM, "out of memory");
 }
 
@@ -171,7 +194,7 @@ int stats_collect(const struct cli *cli, const struct tg_policy *policy, json_t 
 		ret = dataplane_open(cli->pin_dir, policy->tunnels[i].name, &dp, e);
 		if (ret)
 			break;
-		ret = tunnel_stats_json(dp, policy, &policy->tunnels[i], &tunnel, e);
+		ret = tunnel_stats_json(dp, &policy->tunnels[i], &tunnel, e);
 		if (!ret)
 			json_array_append_new(tunnels, tunnel);
 		dataplane_close(dp);

@@ -21,7 +21,6 @@ struct client {
 
 struct control {
 	const struct guard *guard;
-	const struct pace *pace;
 	struct event_base *base;
 	struct event *on_listen;
 	int fd;
@@ -36,19 +35,10 @@ static void end_client(struct client *client)
 	client->event = NULL;
 }
 
-static json_t *all_stats(const struct control *c)
-{
-	json_t *stats = guard_stats(c->guard);
-
-	if (stats)
-		json_object_set_new(stats, "pace", pace_stats(c->pace));
-	return stats;
-}
-
 static json_t *answer(const struct control *c, const char *request, size_t len)
 {
 	if (len == strlen("stats") && !memcmp(request, "stats", len))
-		return all_stats(c);
+		return guard_stats(c->guard);
 	return json_pack("{s:s}", "error", "unknown request; 'stats' is the only one");
 }
 
@@ -137,8 +127,8 @@ static int start(struct control *c, struct tg_error *e)
 	return 0;
 }
 
-int control_new(const char *run_dir, const struct guard *guard, const struct pace *pace,
-		struct event_base *base, struct control **ret_control, struct tg_error *e)
+int control_new(const char *run_dir, const struct guard *guard, struct event_base *base,
+		struct control **ret_control, struct tg_error *e)
 {
 	static const char name[] = "/agent.sock";
 	struct control *c;
@@ -152,7 +142,6 @@ int control_new(const char *run_dir, const struct guard *guard, const struct pac
 	if (!c)
 		return tg_error(e, -ENOMEM, "out of memory");
 	c->guard = guard;
-	c->pace = pace;
 	c->base = base;
 	c->fd = -1;
 	c->address.sun_family = AF_UNIX;

@@ -8,13 +8,12 @@
 #define AGENT_TENSORGUARD_AGENT_CONTROL_H
 
 #include "guard/guard.h"
-#include "pace/pace.h"
 
 struct control;
 
 /* -EBUSY when another agent serves the socket. One that nobody serves any longer is replaced. */
-int control_new(const char *run_dir, const struct guard *guard, const struct pace *pace,
-		struct event_base *base, struct control **ret_control, struct tg_error *e);
+int control_new(const char *run_dir, const struct guard *guard, struct event_base *base,
+		struct control **ret_control, struct tg_error *e);
 void control_free(struct control *control);	/* NULL-safe; removes the socket */
 
 #endif

@@ -11,7 +11,6 @@
 #include "control.h"
 #include "guard/guard.h"
 #include "instance/instance.h"
-#include "pace/pace.h"
 #include "process.h"
 
 enum { EXIT_USAGE = 2 };
@@ -21,7 +20,6 @@ enum { SIGNAL_COUNT = 3 };
 struct agent {
 	struct event_base *base;
 	struct guard *guard;
-	struct pace *pace;
 	struct control *control;
 	struct event *signals[SIGNAL_COUNT];
 };
@@ -41,9 +39,7 @@ static void usage(FILE *f)
 {
 	fprintf(f,
 		"Usage: tensorguard-agent [OPTIONS]\n"
-		"Decides the class of each new flow that the policy leaves to it, and paces the classes of "
-		"the\n"
-		"queue engine. Runs in the foreground.\n\n"
+		"Decides the class of each new flow that the policy leaves to it. Runs in the foreground.\n\n"
 		"  --policy FILE   this policy (default RUNDIR/policy.conf, the one that tg-load runs)\n"
 		"  --site FILE     device settings that replace the policy's (default RUNDIR/site.conf if it "
 		"exists)\n"
@@ -171,9 +167,7 @@ static int start(struct agent *a, const struct guard_conf *conf, struct tg_error
 	if (!ret)
 		ret = guard_new(conf, a->base, &a->guard, e);
 	if (!ret)
-		ret = pace_new(conf, process_drop_rights, a->base, &a->pace, e);
-	if (!ret)
-		ret = control_new(conf->run_dir, a->guard, a->pace, a->base, &a->control, e);
+		ret = control_new(conf->run_dir, a->guard, a->base, &a->control, e);
 	if (!ret)
 		ret = process_drop_rights(e);
 	return ret;
@@ -182,7 +176,6 @@ static int start(struct agent *a, const struct guard_conf *conf, struct tg_error
 static void stop(struct agent *a)
 {
 	control_free(a->control);
-	pace_free(a->pace);
 	guard_free(a->guard);
 	for (int i = 0; i < SIGNAL_COUNT; i++)
 		if (a->signals[i])
@@ -216,8 +209,7 @@ int main(int argc, char **argv)
 		fprintf(stderr, "tensorguard-agent: %s\n", e.message);
 	} else {
 		process_notify("READY=1");
-		if (event_base_dispatch(agent.base) >= 0 && !guard_failure(agent.guard) &&
-		    !pace_failure(agent.pace))
+		if (event_base_dispatch(agent.base) >= 0 && !guard_failure(agent.guard))
 			status = EXIT_SUCCESS;
 		process_notify("STOPPING=1");
 	}

@@ -19,8 +19,7 @@ int process_drop_rights(struct tg_error *e)
 	unsigned bpf = prctl(PR_CAPBSET_READ, CAP_BPF, 0, 0, 0) < 0 ? CAP_SYS_ADMIN : CAP_BPF;
 
 	capng_clear(CAPNG_SELECT_BOTH);
-	if (capng_updatev(CAPNG_ADD, type, CAP_NET_ADMIN, bpf, CAP_IPC_LOCK, -1) ||
-	    capng_apply(CAPNG_SELECT_BOTH))
+	if (capng_updatev(CAPNG_ADD, type, CAP_NET_ADMIN, bpf, -1) || capng_apply(CAPNG_SELECT_BOTH))
 		return tg_error(e, -EPERM, "cannot give up root's rights (root is needed to start)");
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) || prctl(PR_SET_DUMPABLE, 0, 0, 0, 0))
 		return tg_error(e, -errno, "cannot seal the process: %s", strerror(errno));

@@ -5,8 +5,8 @@
 
 #include "tensorguard/error.h"
 
-/* Keeps CAP_NET_ADMIN, CAP_BPF (CAP_SYS_ADMIN on kernels before 5.8) and CAP_IPC_LOCK only, for ever, and
- * makes the process undumpable. Rights are a thread's: each calls it for itself. */
+/* Keeps CAP_NET_ADMIN and CAP_BPF (CAP_SYS_ADMIN on kernels before 5.8) only, for ever, and makes the process
+ * undumpable. */
 int process_drop_rights(struct tg_error *e);
 
 /* Sends `state` ("READY=1") to $NOTIFY_SOCKET; does nothing when there is none. */

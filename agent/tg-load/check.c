@@ -169,21 +169,9 @@ static int probe_cgroup2(struct probe_context *c, struct tg_error *e)
 	return 0;
 }
 
-/* The last one: the child goes on at that priority. */
-static int probe_realtime(struct probe_context *c, struct tg_error *e)
-{
-	const struct sched_param param = { .sched_priority = 1 };
-
-	(void)c;
-	if (sched_setscheduler(0, SCHED_FIFO, &param))
-		return tg_error(e, -errno, "SCHED_FIFO: %s", strerror(errno));
-	return 0;
-}
-
 static const struct probe probes[] = {
 	{ "veth", "queues and segmenter", "CONFIG_VETH", true, probe_veth },
-	{ "tbf", "the kernel as engine of paced classes", "CONFIG_NET_SCH_TBF; else the agent paces", false,
-	  probe_tbf },
+	{ "tbf", "the clock of paced classes", "CONFIG_NET_SCH_TBF", true, probe_tbf },
 	{ "programs", "classify, pad, pace", "CONFIG_BPF_SYSCALL, CONFIG_NET_CLS_BPF, CONFIG_NET_SCH_INGRESS",
 	  true, probe_programs },
 	{ "rules", "routing into the tunnel, fail closed",
@@ -194,20 +182,13 @@ static const struct probe probes[] = {
 	  probe_wireguard },
 	{ "wireguard-go", "tunnels without kernel WireGuard", "the package wireguard-go and CONFIG_TUN",
 	  false, probe_wireguard_go },
-	{ "nfqueue", "the agent as engine of paced classes; rules with uid, cgroup or sni",
+	{ "nfqueue", "rules with uid, cgroup or sni",
 	  "CONFIG_NETFILTER_NETLINK_QUEUE, CONFIG_NETFILTER_XT_TARGET_NFQUEUE", false, probe_nfqueue },
 	{ "priority", "wireguard-go keeps time on a busy machine", "CAP_SYS_NICE", false, probe_priority },
 	{ "cgroup2", "rules with cgroup", "a cgroup2 mount", false, probe_cgroup2 },
-	{ "realtime", "the agent keeps time on a busy machine", "CAP_SYS_NICE", false, probe_realtime },
 };
 
-enum {
-	PROBE_COUNT = sizeof(probes) / sizeof(probes[0]),
-	TBF = 1,
-	WIREGUARD = 5,
-	WIREGUARD_GO = 6,
-	NFQUEUE = 7
-};
+enum { PROBE_COUNT = sizeof(probes) / sizeof(probes[0]), WIREGUARD = 5, WIREGUARD_GO = 6 };
 
 /* In the child: a namespace of its own, so that nothing of the probes is left. */
 static int run_probes(struct result *results)
@@ -245,28 +226,12 @@ static int probe_in_child(struct result *results, struct tg_error *e)
 	return 0;
 }
 
-/* What engine = "auto" becomes, and why. */
-struct verdict {
-	const char *engine, *why;
-};
-
-static struct verdict choose_engine(const struct result *results)
+static bool engine_runs(const struct result *results)
 {
 	for (int i = 0; i < PROBE_COUNT; i++)
 		if (probes[i].required && !results[i].ok)
-			return (struct verdict){ "none", "something required is missing" };
-	if (!results[WIREGUARD].ok && !results[WIREGUARD_GO].ok)
-		return (struct verdict){ "none", "no WireGuard" };
-	if (results[TBF].ok)
-		return (struct verdict){ "kernel", "it has all that the queue needs which is its own clock" };
-	if (results[NFQUEUE].ok)
-		return (struct verdict){ "queue", "no tbf: tensorguard-agent has to pace" };
-	return (struct verdict){ "none", "neither tbf nor nfqueue" };
-}
-
-static bool engine_runs(const struct result *results)
-{
-	return strcmp(choose_engine(results).engine, "none");
+			return false;
+	return results[WIREGUARD].ok || results[WIREGUARD_GO].ok;
 }
 
 static json_t *check_json(const struct result *results, const char *kernel)
@@ -278,8 +243,8 @@ static json_t *check_json(const struct result *results, const char *kernel)
 						      probes[i].name, "ok", results[i].ok, "required",
 						      probes[i].required, "for", probes[i].what, "enable",
 						      probes[i].enable, "message", results[i].message));
-	return json_pack("{s:s, s:s, s:s, s:s, s:o}", "kernel", kernel, "engine",
-			 choose_engine(results).engine, "why", choose_engine(results).why, "tunnel",
+	return json_pack("{s:s, s:s, s:s, s:o}", "kernel", kernel, "engine",
+			 engine_runs(results) ? "kernel" : "none", "tunnel",
 			 results[WIREGUARD].ok      ? "wireguard"
 			 : results[WIREGUARD_GO].ok ? "wireguard-go"
 						    : "external only",
@@ -295,7 +260,7 @@ static int check_text(const struct result *results, const char *kernel, struct t
 			printf("       %s; enable %s%s\n", results[i].message, probes[i].enable,
 			       probes[i].required ? " (required)" : "");
 	}
-	printf("engine: %s (%s)\n", choose_engine(results).engine, choose_engine(results).why);
+	printf("engine: %s\n", engine_runs(results) ? "kernel" : "none");
 	return fflush(stdout) ? tg_error(e, -EIO, "cannot write to standard output") : 0;
 }
 

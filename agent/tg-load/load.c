@@ -7,7 +7,6 @@
 #include <unistd.h>
 
 #include "commands.h"
-#include "instance/engine.h"
 #include "instance/instance.h"
 
 struct session {
@@ -102,8 +101,6 @@ static int up_locked(struct session *s, struct cli *cli, const char *policy_file
 		ret = state_same(cli->run_dir, policy_file, site_file, &same, e);
 	if (!ret)
 		ret = tg_policy_load(policy_file, site_file, &policy, e);
-	if (!ret)
-		ret = engine_settle(policy, e);
 	if (!ret && running && !same)
 		ret = tg_error(
 			e, -EBUSY,
@@ -189,10 +186,6 @@ static int reload_locked(struct session *s, struct cli *cli, struct tg_error *e)
 		ret = tg_policy_load(cli->policy, cli->site, &policy, e);
 	else
 		s->removed = ret == -ENOENT;
-	if (!ret)
-		ret = engine_settle(policy, e);
-	if (!ret)
-		engine_recall(running, cli->pin_dir);
 	/* changes nothing: without these programs there would be no way back either */
 	if (!ret)
 		ret = iptables_check(policy, &chains, e);

@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "commands.h"
-#include "instance/engine.h"
 #include "instance/instance.h"
 #include "instance/print.h"
 
@@ -37,11 +36,6 @@ int cmd_status(struct cli *cli, struct tg_error *e)
 		ret = state_load(cli->run_dir, &policy, e);
 	if (!ret)
 		ret = net_open(&in.net, e);
-	/* what a repair has to make may be all that is there to tell */
-	if (!ret && cli->repair)
-		ret = engine_settle(policy, e);
-	if (!ret)
-		engine_recall(policy, cli->pin_dir);
 	in.policy = policy;
 	if (!ret && cli->repair)
 		ret = instance_inspect(&in, &report, e);

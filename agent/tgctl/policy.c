@@ -84,14 +84,9 @@ int cmd_policy_check(struct cli *cli, struct tg_error *e)
 
 /* ---- what show computes ---- */
 
-static int outer_family(const struct tg_tunnel *t)
-{
-	return t->peer_count && t->peers[0].endpoint.family == AF_INET6 ? AF_INET6 : AF_INET;
-}
-
 static unsigned wire_bytes(const struct tg_tunnel *t, const struct tg_policy_class *class)
 {
-	return tg_wire_size(class->cell, t->mtu, outer_family(t));
+	return tg_wire_size(class->cell, t->mtu, tg_outer_family(t));
 }
 
 /* Each direction, while a session runs. */
@@ -159,19 +154,10 @@ static json_t *queue_json(const struct tg_tunnel *t, const struct tg_compiled_qu
 			 wire_kbit_s(t, class));
 }
 
-/* The schedule of a class, NULL when it has none. */
-static const struct tg_compiled_queue *queue_of(const struct tg_compiled *compiled, size_t class)
-{
-	for (size_t i = 0; i < compiled->queue_count; i++)
-		if (compiled->queues[i].class == class)
-			return &compiled->queues[i];
-	return NULL;
-}
-
 static json_t *class_json(const struct tg_tunnel *t, const struct tg_compiled *compiled, size_t index)
 {
 	const struct tg_policy_class *class = &t->classes[index];
-	const struct tg_compiled_queue *queue = queue_of(compiled, index);
+	uint32_t queue = compiled->classes[index].queue;
 	json_t *buckets = json_array();
 
 	for (size_t i = 0; i < class->bucket_count; i++)
@@ -179,7 +165,8 @@ static json_t *class_json(const struct tg_tunnel *t, const struct tg_compiled *c
 	return json_pack("{s:s, s:s, s:s, s:i, s:i, s:o, s:o}", "name", class->name, "defence",
 			 tg_defence_name(class->defence), "pad", tg_pad_mode_name(class->pad_mode), "cell",
 			 (int)class->cell, "wire_bytes", (int)wire_bytes(t, class), "buckets", buckets,
-			 "queue", queue ? queue_json(t, queue) : json_null());
+			 "queue",
+			 queue == TG_NO_QUEUE ? json_null() : queue_json(t, &compiled->queues[queue]));
 }
 
 static json_t *rule_json(const struct tg_policy *policy, const struct tg_tunnel *t,
@@ -224,6 +211,22 @@ static json_t *dummy_json(const struct tg_tunnel *t)
 			 in6_text(&t->dummy_target, target));
 }
 
+static json_t *day_json(bool limited, uint64_t bytes)
+{
+	return limited ? json_integer((json_int_t)bytes) : json_null();
+}
+
+static json_t *budget_json(const struct tg_policy_budget *b)
+{
+	if (!b->day_limited && !b->metered_limited && !b->dummy_share)
+		return json_null();
+	return json_pack("{s:o, s:I, s:I, s:b, s:o, s:s}", "dummy_bytes_per_day",
+			 day_json(b->day_limited, b->day_bytes), "dummy_share", (json_int_t)b->dummy_share,
+			 "link_kbit_s", (json_int_t)b->link_kbit_s, "metered", b->metered,
+			 "metered_dummy_bytes_per_day", day_json(b->metered_limited, b->metered_bytes),
+			 "violation", tg_violation_name(b->violation));
+}
+
 static json_t *tunnel_json(const struct tg_policy *policy, size_t index, const struct tg_compiled *compiled)
 {
 	const struct tg_tunnel *t = &policy->tunnels[index];
@@ -235,12 +238,12 @@ static json_t *tunnel_json(const struct tg_policy *policy, size_t index, const s
 		json_array_append_new(rules, rule_json(policy, t, compiled, i));
 	for (size_t i = 0; i < compiled->prefix_count; i++)
 		json_array_append_new(prefixes, prefix_json(&compiled->prefixes[i]));
-	return json_pack("{s:s, s:s?, s:i, s:i, s:i, s:o, s:o, s:s, s:o, s:o, s:o}", "name", t->name,
+	return json_pack("{s:s, s:s?, s:i, s:i, s:i, s:o, s:o, s:o, s:s, s:o, s:o, s:o}", "name", t->name,
 			 "external", t->external[0] ? t->external : NULL, "mtu", (int)t->mtu, "listen_port",
 			 (int)t->listen_port, "peers", (int)t->peer_count, "addresses",
-			 cidrs_json(t->addresses, t->address_count), "dummy", dummy_json(t), "default_class",
-			 t->classes[t->default_class].name, "classes", classes, "rules", rules, "prefixes",
-			 prefixes);
+			 cidrs_json(t->addresses, t->address_count), "dummy", dummy_json(t), "budget",
+			 budget_json(&t->budget), "default_class", t->classes[t->default_class].name,
+			 "classes", classes, "rules", rules, "prefixes", prefixes);
 }
 
 static int show_json(const struct tg_policy *policy, struct tg_error *e)
@@ -259,12 +262,11 @@ static int show_json(const struct tg_policy *policy, struct tg_error *e)
 		tg_compiled_free(compiled);
 	}
 	return cli_print_json(
-		json_pack("{s:s, s:I, s:s, s:s, s:I, s:s, s:s, s:i, s:{s:s, s:i, s:i}, s:o, s:o}", "name",
-			  policy->name, "policy_version", (json_int_t)policy->version, "role",
-			  tg_role_name(policy->role), "profile", tg_profile_name(policy->profile),
-			  "profile_budget_ns", (json_int_t)tg_profile_budget_ns(policy->profile), "fail",
-			  tg_fail_name(policy->fail), "engine", tg_engine_name(policy->engine),
-			  "engine_queue", (int)policy->engine_queue, "classifier", "undecided",
+		json_pack("{s:s, s:I, s:s, s:s, s:I, s:s, s:{s:s, s:i, s:i}, s:o, s:o}", "name", policy->name,
+			  "policy_version", (json_int_t)policy->version, "role", tg_role_name(policy->role),
+			  "profile", tg_profile_name(policy->profile), "profile_budget_ns",
+			  (json_int_t)tg_profile_budget_ns(policy->profile), "fail",
+			  tg_fail_name(policy->fail), "classifier", "undecided",
 			  policy->classifier.hold ? "hold" : "bypass", "queue", (int)policy->classifier.queue,
 			  "queue_length", (int)policy->classifier.queue_length, "tunnels", tunnels,
 			  "warnings", warnings_json(policy)),
@@ -277,7 +279,6 @@ static void show_class(const struct tg_tunnel *t, const struct tg_compiled *comp
 {
 	const struct tg_policy_class *class = &t->classes[index];
 	char period[DURATION_LEN], session[DURATION_LEN] = "always", budget[DURATION_LEN];
-	const struct tg_compiled_queue *compiled_queue = queue_of(compiled, index);
 	const struct tg_queue *q;
 
 	printf("  class %s%s: %s, pad %s, cell %u B, %u B on the wire", class->name,
@@ -286,9 +287,9 @@ static void show_class(const struct tg_tunnel *t, const struct tg_compiled *comp
 	for (size_t i = 0; i < class->bucket_count; i++)
 		printf("%s%u", i ? ", " : "; buckets ", class->buckets[i]);
 	putchar('\n');
-	if (!compiled_queue)
+	if (class->defence != TG_DEFENCE_CONSTANT)
 		return;
-	q = &compiled_queue->queue;
+	q = &compiled->queues[compiled->classes[index].queue].queue;
 	if (class->session_ns)
 		duration(class->session_ns, session);
 	printf("    a cell every %s: %.1f kbit/s each way, session %s (%u cells)\n",
@@ -296,6 +297,20 @@ static void show_class(const struct tg_tunnel *t, const struct tg_compiled *comp
 	printf("    delay budget %s (%u cells), overflow %s, at most %u cells queued\n",
 	       duration(class->budget_ns, budget), q->budget_cells, tg_overflow_name(class->overflow),
 	       q->limit_cells);
+}
+
+/* What the kernel holds the tunnel's dummies to. */
+static void show_budget(const struct tg_tunnel *t, const struct tg_budget *b)
+{
+	if (!b->flags)
+		return;
+	printf("  budget of dummies%s:", b->flags & TG_BUDGET_METERED ? " on a metered link" : "");
+	if (b->flags & TG_BUDGET_DAY)
+		printf(" %llu bytes a day", (unsigned long long)b->day_bytes);
+	if (b->flags & TG_BUDGET_SHARE)
+		printf("%s %u %% of %llu kbit/s", b->flags & TG_BUDGET_DAY ? "," : "", t->budget.dummy_share,
+		       (unsigned long long)t->budget.link_kbit_s);
+	printf("; beyond it: %s\n", tg_violation_name(t->budget.violation));
 }
 
 static void show_range(const char *what, unsigned lo, unsigned hi)
@@ -371,6 +386,7 @@ static void show_tunnel(const struct tg_policy *policy, size_t index, const stru
 		       in6_text(&t->dummy_target, target));
 	for (size_t i = 0; i < t->class_count; i++)
 		show_class(t, compiled, i);
+	show_budget(t, &compiled->budget);
 	for (size_t i = 0; i < compiled->config.rule_count; i++)
 		show_rule(policy, t, compiled, i);
 	for (size_t i = 0; i < compiled->prefix_count; i++)
@@ -383,11 +399,10 @@ static int show_text(const struct tg_policy *policy, struct tg_error *e)
 	char budget[DURATION_LEN];
 	int ret;
 
-	printf("policy %s, version %" PRIu64
-	       ": %s, profile %s (%s), fail %s, engine %s, undecided flows %s\n",
+	printf("policy %s, version %" PRIu64 ": %s, profile %s (%s), fail %s, undecided flows %s\n",
 	       policy->name, policy->version, tg_role_name(policy->role), tg_profile_name(policy->profile),
 	       duration(tg_profile_budget_ns(policy->profile), budget), tg_fail_name(policy->fail),
-	       tg_engine_name(policy->engine), policy->classifier.hold ? "hold" : "bypass");
+	       policy->classifier.hold ? "hold" : "bypass");
 	for (size_t i = 0; i < policy->tunnel_count; i++) {
 		ret = tg_policy_compile(policy, i, &compiled, e);
 		if (ret)

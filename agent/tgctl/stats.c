@@ -6,7 +6,6 @@
 #include <string.h>
 #include <time.h>
 
-#include "instance/engine.h"
 #include "instance/instance.h"
 #include "instance/print.h"
 #include "stats.h"
@@ -14,16 +13,6 @@
 static int no_arguments(const struct cli *cli, struct tg_error *e)
 {
 	return cli->arg_count ? tg_error(e, CLI_USAGE, "unexpected argument '%.60s'", cli->args[0]) : 0;
-}
-
-/* The policy in force, with the engine that it runs under. */
-static int load_running(const struct cli *cli, struct tg_policy **ret_policy, struct tg_error *e)
-{
-	int ret = state_load(cli->run_dir, ret_policy, e);
-
-	if (!ret)
-		engine_recall(*ret_policy, cli->pin_dir);
-	return ret;
 }
 
 int cmd_status(struct cli *cli, struct tg_error *e)
@@ -35,7 +24,7 @@ int cmd_status(struct cli *cli, struct tg_error *e)
 
 	ret = no_arguments(cli, e);
 	if (!ret)
-		ret = load_running(cli, &policy, e);
+		ret = state_load(cli->run_dir, &policy, e);
 	if (!ret)
 		ret = net_open(&in.net, e);
 	if (!ret) {
@@ -87,6 +76,37 @@ static void print_session(const json_t *class)
 	       number(delay, "count"));
 }
 
+static void print_violations(const json_t *class)
+{
+	const json_t *violations = json_object_get(class, "violations"), *count;
+	const char *name, *comma = "";
+
+	if (!violations)
+		return;
+	printf("    violations (a wait above %.9g ms is one):",
+	       (double)number(class, "delay_limit_ns") / 1e6);
+	json_object_foreach((json_t *)(uintptr_t)violations, name, count)
+	{
+		printf("%s %s %lld", comma, name, (long long)json_integer_value(count));
+		comma = ",";
+	}
+	putchar('\n');
+}
+
+static void print_budget(const json_t *budget)
+{
+	const json_t *limit = json_object_get(budget, "day_limit_bytes");
+
+	if (!json_is_object(budget))
+		return;
+	printf("  budget%s: %lld", json_is_true(json_object_get(budget, "metered")) ? " (metered link)" : "",
+	       number(budget, "day_spent_bytes"));
+	if (json_is_integer(limit))
+		printf(" of %lld", (long long)json_integer_value(limit));
+	printf(" bytes of dummies on the wire, day begun %lld s ago, beyond it: %s\n",
+	       number(budget, "day_age_s"), text(budget, "violation"));
+}
+
 static void print_class(const json_t *class)
 {
 	printf("  class %s: %s, cell %lld\n", text(class, "name"), text(class, "defence"),
@@ -94,6 +114,7 @@ static void print_class(const json_t *class)
 	print_counters("out", json_object_get(class, "out"));
 	print_counters("in", json_object_get(class, "in"));
 	print_session(class);
+	print_violations(class);
 }
 
 static int print_stats(const json_t *stats, struct tg_error *e)
@@ -106,6 +127,7 @@ static int print_stats(const json_t *stats, struct tg_error *e)
 	{
 		printf("tunnel %s: engine %s, generation %lld\n", text(tunnel, "name"),
 		       text(tunnel, "engine"), number(tunnel, "generation"));
+		print_budget(json_object_get(tunnel, "budget"));
 		json_array_foreach(json_object_get(tunnel, "classes"), j, class) print_class(class);
 		json_object_foreach(json_object_get(tunnel, "reasons"), reason,
 				    count) if (json_integer_value(count))
@@ -122,7 +144,7 @@ int cmd_stats(struct cli *cli, struct tg_error *e)
 
 	ret = no_arguments(cli, e);
 	if (!ret)
-		ret = load_running(cli, &policy, e);
+		ret = state_load(cli->run_dir, &policy, e);
 	if (!ret)
 		ret = stats_collect(cli, policy, &stats, e);
 	if (!ret)
@@ -371,7 +393,7 @@ int cmd_watch(struct cli *cli, struct tg_error *e)
 	if (!ret && cli->count)
 		ret = cli_parse_number(cli->count, "--count", 1, 1000000, &count, e);
 	if (!ret)
-		ret = load_running(cli, &policy, e);
+		ret = state_load(cli->run_dir, &policy, e);
 	if (!ret)
 		ret = net_open(&in.net, e);
 	if (!ret) {

@@ -57,10 +57,6 @@ struct tg_config {
 
 #define TG_NO_QUEUE 0xffffffffu
 
-/* flags of tg_class */
-#define TG_CLASS_AGENT (1u << 0)	/* paced by the agent: what does not carry its mark is dropped */
-#define TG_CLASS_OPEN (1u << 1)		/* ... or, with fail = "open", sent as it comes */
-
 /* map `classes`, ARRAY[2 * TG_MAX_CLASSES], index = slot * TG_MAX_CLASSES + class */
 struct tg_class {
 	__u16 defence;		/* enum tg_defence; 0 = entry not configured */
@@ -69,7 +65,7 @@ struct tg_class {
 	__u16 bucket_count;	/* TG_PAD_BUCKETS: 1..TG_MAX_BUCKETS */
 	__u16 buckets[TG_MAX_BUCKETS]; /* ascending, the last one equals `cell` */
 	__u32 queue;		/* index into `queues` and `sessions`, or TG_NO_QUEUE */
-	__u32 flags;		/* TG_CLASS_* */
+	__u32 reserved;
 };
 
 /* flags of tg_rule */
@@ -146,7 +142,31 @@ struct tg_queue {
 	__u16 cell;		/* inner size of every cell of this queue */
 	__u16 overflow;		/* enum tg_overflow */
 	__u32 class;		/* the class under which its dummies are counted */
-	__u32 reserved;
+	__u32 guard_ns;		/* a wait above this is a violation: the profile's delay, or the budget's */
+};
+
+/* flags of tg_budget */
+#define TG_BUDGET_DAY (1u << 0)		/* day_bytes counts */
+#define TG_BUDGET_SHARE (1u << 1)	/* share_rate counts */
+#define TG_BUDGET_METERED (1u << 2)	/* day_bytes is the budget of a metered link */
+#define TG_BUDGET_STOP (1u << 3)	/* what exceeds a budget is not sent; else it is only counted */
+
+/* map `budget`, ARRAY[1]: what the tunnel's dummies may cost; sizes are those on the wire */
+struct tg_budget {
+	__u32 flags;		/* TG_BUDGET_*; 0 = no budget */
+	__u32 overhead;		/* bytes of the outer packet beside the cell */
+	__u64 day_bytes;
+	__u64 share_rate;	/* bytes per second */
+};
+
+/* Promises that the policy makes and a packet broke. */
+enum tg_violation {
+	TG_VIOLATION_DELAY,	/* a real cell waited longer than guard_ns */
+	TG_VIOLATION_OVERFLOW,	/* a real packet found the delay budget used up: dropped or stretched */
+	TG_VIOLATION_DAY,	/* a dummy beyond the day's bytes */
+	TG_VIOLATION_SHARE,	/* a dummy beyond its share of the link */
+	TG_VIOLATION_METERED,	/* a dummy beyond the day's bytes on a metered link */
+	TG_VIOLATION_COUNT
 };
 
 /* map `devices`, ARRAY[1]: where the programs send packets */
@@ -197,6 +217,7 @@ struct tg_stats {
 	__u64 dummy_packets, dummy_bytes;
 	__u64 drop_packets, drop_bytes;
 	__u64 late_packets;	/* real cells beyond the delay budget */
+	__u64 violations[TG_VIOLATION_COUNT]; /* TG_OUT */
 	__u64 delay[TG_DELAY_BUCKETS]; /* TG_OUT, paced classes: time in the queue */
 };
 
@@ -212,6 +233,7 @@ _Static_assert(sizeof(struct tg_lpm6_key) == 24, "tg_lpm6_key layout");
 _Static_assert(sizeof(struct tg_flow_key) == 40, "tg_flow_key layout");
 _Static_assert(sizeof(struct tg_flow) == 16, "tg_flow layout");
 _Static_assert(sizeof(struct tg_queue) == 48, "tg_queue layout");
+_Static_assert(sizeof(struct tg_budget) == 24, "tg_budget layout");
 _Static_assert(sizeof(struct tg_ether_meta) == TG_L2_LEN, "tg_ether_meta replaces an Ethernet header");
 
 #endif

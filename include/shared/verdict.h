@@ -10,13 +10,15 @@
 
 enum tg_reason {
 	/* sent on */
-	TG_PASS_RELEASED,   /* pass: shaped before, comes from an internal pair */
-	TG_PASS_PADDED,     /* pass: padded, class without a queue */
-	TG_PASS_QUEUED,     /* redirect: padded and put into its class's queue */
-	TG_PASS_SEGMENT,    /* redirect: a GSO super-packet, to be cut and padded piece by piece */
-	TG_PASS_CELL_REAL,  /* redirect: the queue released a real cell into the tunnel */
-	TG_PASS_CELL_DUMMY, /* redirect: the queue released its clock cell, a dummy went out */
-	TG_PASS_CELL_IDLE,  /* redirect: the clock cell went round, no session, nothing sent */
+	TG_PASS_RELEASED,      /* pass: shaped before, comes from an internal pair */
+	TG_PASS_PADDED,        /* pass: padded, class without a queue */
+	TG_PASS_QUEUED,        /* redirect: padded and put into its class's queue */
+	TG_PASS_SEGMENT,       /* redirect: a GSO super-packet, to be cut and padded piece by piece */
+	TG_PASS_CELL_REAL,     /* redirect: the queue released a real cell into the tunnel */
+	TG_PASS_CELL_DUMMY,    /* redirect: the queue released its clock cell, a dummy went out */
+	TG_PASS_CELL_WITHHELD, /* redirect: the clock cell went round, a dummy was due and no budget left for
+				  it */
+	TG_PASS_CELL_IDLE,     /* redirect: the clock cell went round, no session, nothing sent */
 	TG_PASS_CELL_START, /* drop: the cell that the loader sent; a clone of it goes round as clock cell */
 	TG_PASS_INGRESS,    /* pass: a real packet from the peer */
 	/* sent on, and worth knowing */
@@ -47,7 +49,6 @@ enum tg_reason {
 	TG_DROP_NO_CLASS,     /* the class or its queue is not configured: fail closed */
 	TG_DROP_HELPER,       /* a kernel helper failed (no memory, mostly) */
 	TG_DROP_UNPACED,      /* a queue ran faster than twice its rate: someone took its TBF away */
-	TG_DROP_UNRELEASED,   /* of a class that the agent paces, and not released by it: fail closed */
 	TG_DROP_STRAY,        /* a packet on an internal pair that we did not put there */
 	TG_REASON_COUNT
 };

@@ -25,14 +25,13 @@ struct tg_compiled_queue {
 
 struct tg_compiled {
 	struct tg_config config;
-	/* .queue: index into queues below, or TG_NO_QUEUE, as for all that the agent paces (TG_CLASS_AGENT)
-	 */
-	struct tg_class classes[TG_MAX_CLASSES];
+	struct tg_budget budget;
+	struct tg_class classes[TG_MAX_CLASSES]; /* .queue: index into queues below, or TG_NO_QUEUE */
 	struct tg_rule rules[TG_MAX_RULES]; /* a policy rule becomes one or more of these (port ranges) */
 	uint16_t rule_origin[TG_MAX_RULES]; /* index of the policy's rule */
 	struct tg_compiled_prefix *prefixes; /* both families and sides */
 	size_t prefix_count;
-	struct tg_compiled_queue queues[TG_MAX_CLASSES]; /* of the paced classes, whoever paces them */
+	struct tg_compiled_queue queues[TG_MAX_CLASSES];
 	size_t queue_count;
 };
 
@@ -46,8 +45,8 @@ struct tg_compiled {
 /* What a cell of `cell` inner bytes is on the wire: IP packet with WireGuard inside, under `mtu`. */
 unsigned tg_wire_size(unsigned cell, unsigned mtu, int outer_family);
 
-/* The schedule of a paced class; devices and class 0. */
-void tg_policy_schedule(const struct tg_policy_class *class, struct tg_queue *ret_queue);
+/* The outer family of a tunnel's first peer; IPv4 where no endpoint tells. */
+int tg_outer_family(const struct tg_tunnel *tunnel);
 
 /*
  * Compiles the share of tunnel `tunnel`. Errors: -E2BIG when the rules need

@@ -66,7 +66,6 @@ struct tg_peer {
 
 enum tg_role { TG_ROLE_EDGE, TG_ROLE_GATEWAY };
 enum tg_fail { TG_FAIL_CLOSED, TG_FAIL_OPEN };
-enum tg_engine { TG_ENGINE_AUTO, TG_ENGINE_KERNEL, TG_ENGINE_QUEUE };
 enum tg_profile { TG_PROFILE_SURGICAL, TG_PROFILE_COLLABORATIVE, TG_PROFILE_WAREHOUSE, TG_PROFILE_LAB };
 
 struct tg_policy_class {
@@ -85,6 +84,18 @@ struct tg_policy_class {
 	enum tg_overflow overflow;
 };
 
+enum tg_budget_violation { TG_BUDGET_COUNT_ONLY, TG_BUDGET_STOP_DUMMIES };
+
+/* What a tunnel's dummies may cost, in bytes of the outer packets. */
+struct tg_policy_budget {
+	bool day_limited, metered_limited;
+	uint64_t day_bytes, metered_bytes; /* in 24 hours; the latter replaces all else when metered */
+	unsigned dummy_share;	/* percent of the link; 0 = no limit */
+	uint64_t link_kbit_s;
+	bool metered;
+	enum tg_budget_violation violation;
+};
+
 /* A tunnel, and the classes of what it carries. */
 struct tg_tunnel {
 	char name[TG_TUNNEL_NAME_LEN]; /* also the device's name when managed */
@@ -100,6 +111,7 @@ struct tg_tunnel {
 	struct tg_policy_class classes[TG_MAX_CLASSES];
 	size_t class_count;	/* at least 1 */
 	unsigned default_class;	/* index into classes */
+	struct tg_policy_budget budget; /* all zero = none */
 	/* Dummies are IPv6 packets from source to target; both are known when a class is `constant`, else
 	 * perhaps :: */
 	struct in6_addr dummy_source, dummy_target;
@@ -136,8 +148,6 @@ struct tg_policy {
 	enum tg_role role;
 	enum tg_profile profile;
 	enum tg_fail fail;
-	enum tg_engine engine;	/* what paces; AUTO is settled by the loader, which knows the kernel */
-	uint16_t engine_queue;	/* NFQUEUE number of the queue engine */
 	struct tg_classifier_conf classifier;
 	struct tg_tunnel *tunnels;
 	size_t tunnel_count;	/* 1..TG_MAX_TUNNELS */
@@ -189,14 +199,10 @@ bool tg_rule_icmp(const struct tg_policy_rule *rule, int family, struct tg_polic
 const char *tg_defence_name(enum tg_defence defence);
 const char *tg_pad_mode_name(enum tg_pad_mode mode);
 const char *tg_overflow_name(enum tg_overflow overflow);
+const char *tg_violation_name(enum tg_budget_violation violation);
 const char *tg_profile_name(enum tg_profile profile);
 const char *tg_role_name(enum tg_role role);
 const char *tg_fail_name(enum tg_fail fail);
 const char *tg_protocol_name(unsigned proto); /* NULL when the language has no word for it */
-const char *tg_engine_name(enum tg_engine engine);
-
-/* Whether any of the tunnel's classes has a schedule. */
-bool tg_tunnel_is_paced(const struct tg_tunnel *tunnel);
-bool tg_policy_is_paced(const struct tg_policy *policy);
 
 #endif

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "policy/parts.h"
+#include "tensorguard/compile.h"
 #include "util/parse.h"
 
 #define SHORT_SESSION_NS (60 * 1000000000ull)
@@ -113,6 +114,50 @@ static int warn_mixture(struct conf *c, const struct tg_tunnel *t)
 	return ret;
 }
 
+/* Bytes of dummies per second that the tunnel's schedules need when nothing real is sent. */
+static double dummy_rate(const struct tg_tunnel *t)
+{
+	double rate = 0;
+
+	for (size_t i = 0; i < t->class_count; i++)
+		if (t->classes[i].defence == TG_DEFENCE_CONSTANT)
+			rate += tg_wire_size(t->classes[i].cell, t->mtu, tg_outer_family(t)) * 1e9 /
+				(double)t->classes[i].period_ns;
+	return rate;
+}
+
+/* A slot that stays empty because its dummy was too dear is seen by everybody. */
+static int warn_budget(struct conf *c, const struct tg_tunnel *t)
+{
+	const struct tg_policy_budget *b = &t->budget;
+	bool day = b->metered || b->day_limited;
+	uint64_t bytes = b->metered ? b->metered_bytes : b->day_bytes;
+	double rate = dummy_rate(t), share = (double)b->link_kbit_s * 125 * b->dummy_share / 100;
+	int ret = 0;
+
+	if (rate <= 0)
+		return day || b->dummy_share ? conf_warn(c, t->line,
+							 "tunnel '%s': no class sends dummies: its budget "
+							 "has nothing to count",
+							 t->name)
+					     : 0;
+	if (b->violation != TG_BUDGET_STOP_DUMMIES)
+		return 0;
+	if (day && (double)bytes < rate * 86400)
+		ret = conf_warn(
+			c, t->line,
+			"tunnel '%s': the day's %llu bytes of dummies last for %.1f hours of sessions; "
+			"after that their slots stay empty, which shows",
+			t->name, (unsigned long long)bytes, (double)bytes / rate / 3600);
+	if (!ret && !b->metered && b->dummy_share && share < rate)
+		ret = conf_warn(
+			c, t->line,
+			"tunnel '%s': dummies take up to %.0f kbit/s and may have %.0f: some slots stay "
+			"empty, which shows",
+			t->name, rate / 125, share / 125);
+	return ret;
+}
+
 static int warn_tunnel(struct conf *c, size_t index)
 {
 	const struct tg_tunnel *t = &c->out->tunnels[index];
@@ -122,6 +167,8 @@ static int warn_tunnel(struct conf *c, size_t index)
 	for (size_t i = 0; i < t->class_count && !ret; i++)
 		if (t->classes[i].defence == TG_DEFENCE_CONSTANT)
 			ret = warn_constant(c, &t->classes[i], ipv6);
+	if (!ret)
+		ret = warn_budget(c, t);
 	return ret ? ret : warn_mixture(c, t);
 }
 

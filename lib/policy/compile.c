@@ -28,6 +28,11 @@ unsigned tg_wire_size(unsigned cell, unsigned mtu, int outer_family)
 	return plain + OVERHEAD + (outer_family == AF_INET6 ? IPV6_HEADER : IPV4_HEADER);
 }
 
+int tg_outer_family(const struct tg_tunnel *t)
+{
+	return t->peer_count && t->peers[0].endpoint.family == AF_INET6 ? AF_INET6 : AF_INET;
+}
+
 /* FNV-1a over the names and the NUL behind each */
 static uint32_t digest_name(uint32_t digest, const char *name)
 {
@@ -49,12 +54,12 @@ uint32_t tg_mark_tag(const struct tg_tunnel *tunnel)
 
 /* ---- classes and queues ---- */
 
-void tg_policy_schedule(const struct tg_policy_class *class, struct tg_queue *ret_queue)
+static void compile_queue(const struct tg_policy_class *class, uint64_t promised_ns,
+			  struct tg_compiled_queue *out)
 {
 	uint64_t limit = (TG_STRETCH_NS + class->period_ns - 1) / class->period_ns;
-	struct tg_queue *q = ret_queue;
+	struct tg_queue *q = &out->queue;
 
-	*q = (struct tg_queue){ 0 };
 	q->period_ns = class->period_ns;
 	q->idle_ns = class->idle_ns;
 	q->slots = (uint32_t)(class->session_ns / class->period_ns);
@@ -63,13 +68,9 @@ void tg_policy_schedule(const struct tg_policy_class *class, struct tg_queue *re
 		limit = TG_STRETCH_CELLS;
 	q->limit_cells = class->overflow == TG_OVERFLOW_STRETCH && limit > q->budget_cells ? (uint32_t)limit
 											   : q->budget_cells;
+	q->guard_ns = (uint32_t)(class->budget_ns < promised_ns ? class->budget_ns : promised_ns);
 	q->cell = (uint16_t) class->cell;
 	q->overflow = (uint16_t) class->overflow;
-}
-
-static void compile_queue(const struct tg_policy_class *class, struct tg_compiled_queue *out)
-{
-	tg_policy_schedule(class, &out->queue);
 	out->frame = class->cell + TG_L2_LEN;
 	out->rate = (out->frame * NS_PER_S + class->period_ns / 2) / class->period_ns;
 }
@@ -101,15 +102,30 @@ static void compile_classes(struct compiler *c)
 		/* the first paced class is the one that the peer's dummies belong to */
 		if (!out->queue_count)
 			out->config.dummy_class = (uint32_t)i;
-		if (c->policy->engine == TG_ENGINE_QUEUE) {
-			out->classes[i].flags |= TG_CLASS_AGENT;
-			out->classes[i].flags |= c->policy->fail == TG_FAIL_OPEN ? TG_CLASS_OPEN : 0;
-		} else {
-			out->classes[i].queue = (uint32_t)out->queue_count;
-		}
+		out->classes[i].queue = (uint32_t)out->queue_count;
 		out->queues[out->queue_count].class = (unsigned)i;
-		compile_queue(&t->classes[i], &out->queues[out->queue_count++]);
+		compile_queue(&t->classes[i], tg_profile_budget_ns(c->policy->profile),
+			      &out->queues[out->queue_count++]);
 	}
+}
+
+/* On a metered link its own budget replaces all others. */
+static void compile_budget(const struct tg_tunnel *t, struct tg_budget *out)
+{
+	const struct tg_policy_budget *b = &t->budget;
+
+	/* cells lose nothing to rounding: they are multiples of 16, or the MTU */
+	out->overhead = tg_wire_size(0, t->mtu, tg_outer_family(t));
+	if (b->metered) {
+		out->flags = TG_BUDGET_DAY | TG_BUDGET_METERED;
+		out->day_bytes = b->metered_bytes;
+	} else {
+		out->flags = (b->day_limited ? TG_BUDGET_DAY : 0) | (b->dummy_share ? TG_BUDGET_SHARE : 0);
+		out->day_bytes = b->day_bytes;
+		out->share_rate = b->link_kbit_s * 1000 / 8 * b->dummy_share / 100;
+	}
+	if (out->flags && b->violation == TG_BUDGET_STOP_DUMMIES)
+		out->flags |= TG_BUDGET_STOP;
 }
 
 /* ---- rules ---- */
@@ -339,6 +355,7 @@ int tg_policy_compile(const struct tg_policy *policy, size_t tunnel, struct tg_c
 	if (!c.out)
 		return tg_error(e, -ENOMEM, "out of memory");
 	compile_classes(&c);
+	compile_budget(&policy->tunnels[tunnel], &c.out->budget);
 	ret = compile_rules(&c);
 	if (ret) {
 		tg_compiled_free(c.out);

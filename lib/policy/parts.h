@@ -5,14 +5,16 @@
 
 #include "policy/conf.h"
 
-extern const struct conf_word policy_roles[], policy_profiles[], policy_fails[], policy_engines[];
+extern const struct conf_word policy_roles[], policy_profiles[], policy_fails[];
 extern const struct conf_word policy_defences[], policy_pad_modes[], policy_overflows[], policy_protocols[];
+extern const struct conf_word policy_violations[];
 
 int policy_parse_tunnel(struct conf *c, const config_setting_t *s, struct tg_tunnel *t);
 /* The form of an entry of the site file; its name points into the file. */
 int policy_check_site_tunnel(struct conf *c, const config_setting_t *s, const char **ret_name);
 int policy_parse_class(struct conf *c, const config_setting_t *s, const struct tg_tunnel *t,
 		       struct tg_policy_class *class);
+int policy_parse_budget(struct conf *c, const config_setting_t *s, struct tg_policy_budget *b);
 int policy_parse_rule(struct conf *c, const config_setting_t *s, struct tg_policy_rule *rule);
 
 /* What no single tunnel or rule can know: errors, then warnings. */

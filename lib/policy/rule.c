@@ -171,7 +171,7 @@ static int parse_ports(struct conf_group *g, const char *key, struct tg_port_ran
 
 static int parse_mark(struct conf_group *g, struct tg_policy_rule *rule)
 {
-	const uint32_t ours = TG_MARK_FLOW_MASK | TG_MARK_OUTER | TG_MARK_PACED;
+	const uint32_t ours = TG_MARK_FLOW_MASK | TG_MARK_OUTER;
 	const config_setting_t *s = conf_get(g, "mark");
 
 	if (!s)

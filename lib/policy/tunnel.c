@@ -11,8 +11,8 @@
 enum { DEFAULT_MTU = 1420, MIN_MTU = 1280 };
 
 /* Those that stand in the site file as well, which is about devices, come first. */
-static const char *const keys[] = { "name",  "external", "key_file", "listen_port", "addresses",
-				    "peers", "mtu",      "dummy",    "classes",     "default" };
+static const char *const keys[] = { "name", "external", "key_file", "listen_port", "addresses", "peers",
+				    "mtu",  "dummy",    "budget",   "classes",     "default" };
 enum { SITE_KEYS = CONF_KEY_COUNT(keys) - 2 };
 
 /* Keys of a managed device, which `external` rules out. */
@@ -477,7 +477,7 @@ static const config_setting_t *find_site(const struct conf *c, const char *name)
 
 int policy_parse_tunnel(struct conf *c, const config_setting_t *s, struct tg_tunnel *t)
 {
-	const config_setting_t *mtu;
+	const config_setting_t *mtu, *budget;
 	struct conf_group g;
 	int64_t value = DEFAULT_MTU;
 	int ret;
@@ -496,6 +496,9 @@ int policy_parse_tunnel(struct conf *c, const config_setting_t *s, struct tg_tun
 	t->mtu = (unsigned)value;
 	if (!ret)
 		ret = parse_dummy(&g, t);
+	budget = conf_get_site(&g, "budget");
+	if (!ret && budget)
+		ret = policy_parse_budget(c, budget, &t->budget);
 	if (!ret)
 		ret = parse_classes(&g, t);
 	if (!ret)
@@ -506,22 +509,6 @@ int policy_parse_tunnel(struct conf *c, const config_setting_t *s, struct tg_tun
 const char *tg_tunnel_device(const struct tg_tunnel *tunnel)
 {
 	return tunnel->external[0] ? tunnel->external : tunnel->name;
-}
-
-bool tg_tunnel_is_paced(const struct tg_tunnel *tunnel)
-{
-	for (size_t i = 0; i < tunnel->class_count; i++)
-		if (tunnel->classes[i].defence == TG_DEFENCE_CONSTANT)
-			return true;
-	return false;
-}
-
-bool tg_policy_is_paced(const struct tg_policy *policy)
-{
-	for (size_t i = 0; i < policy->tunnel_count; i++)
-		if (tg_tunnel_is_paced(&policy->tunnels[i]))
-			return true;
-	return false;
 }
 
 unsigned tg_tunnel_smallest_cell(const struct tg_tunnel *tunnel)

@@ -75,6 +75,8 @@ void fixture_policy(const char *text)
 	for (unsigned i = 0; !ret && i < TG_MAX_CLASSES; i++)
 		ret = dataplane_stats_reset(dp, i, &e);
 	if (!ret)
+		ret = dataplane_budget_set(dp, &compiled->budget, &e);
+	if (!ret)
 		ret = dataplane_set_devices(dp, &devices, &e);
 	if (!ret)
 		ret = dataplane_switch(dp, compiled, ids, &generation, &e);
@@ -116,7 +118,6 @@ struct outcome fixture_run(enum dp_prog prog, const struct run *run)
 	o.verdict = (int)opts.retval;
 	o.len = opts.data_size_out;
 	o.priority = ctx.priority;
-	o.mark = ctx.mark;
 	return o;
 }
 

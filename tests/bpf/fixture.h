@@ -19,7 +19,7 @@ struct outcome {
 	int verdict;		/* TC_ACT_* */
 	size_t len;		/* of the frame, Ethernet header included */
 	uint8_t frame[PACKET_ROOM];
-	uint32_t priority, mark;
+	uint32_t priority;
 	uint64_t reasons[TG_REASON_COUNT]; /* what this run counted */
 };
 

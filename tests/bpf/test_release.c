@@ -11,10 +11,11 @@
 #include "harness.h"
 
 #define PACED(session, overflow) PACED_SESSION("session = \"" session "\"; idle = \"10ms\";", overflow)
-#define PACED_SESSION(session, overflow)                                                              \
+#define PACED_SESSION(session, overflow) PACED_BUDGET("", session, overflow)
+#define PACED_BUDGET(budget, session, overflow)                                                       \
 	"version = 1; name = \"t\"; policy_version = 1L; role = \"edge\"; profile = \"lab\"; fail = " \
 	"\"closed\";\n"                                                                               \
-	"tunnels = ( { name = \"tg0\"; external = \"wgx\"; mtu = 1420; default = \"c\";\n"            \
+	"tunnels = ( { name = \"tg0\"; external = \"wgx\"; mtu = 1420; default = \"c\"; " budget "\n" \
 	" dummy = { source = \"fd54::2\"; target = \"fd54::1\"; };\n"                                 \
 	" classes = ( { name = \"c\"; defence = \"constant\"; cell = 160; period = \"5ms\"; " session \
 	" delay_budget = \"25ms\"; overflow = \"" overflow "\"; } ); } );\n"                          \
@@ -194,12 +195,116 @@ TEST(bpf_release, overflow_drop_keeps_the_delay_budget)
 		queued += o.reasons[TG_PASS_QUEUED];
 		dropped += o.verdict == TC_ACT_SHOT && o.reasons[TG_DROP_OVERFLOW];
 	}
-	CU_ASSERT_EQUAL(queued, 5);	/* 25 ms at 5 ms a cell */
+	CU_ASSERT_EQUAL(queued, 5); /* 25 ms at 5 ms a cell */
 	CU_ASSERT_EQUAL(dropped, 3);
 	CU_ASSERT_EQUAL(fixture_stats(TG_OUT, 0).drop_packets, 3);
 	/* what was dropped was not sent */
 	CU_ASSERT_EQUAL(fixture_stats(TG_OUT, 0).real_packets, 5);
 	CU_ASSERT_EQUAL(fixture_stats(TG_OUT, 0).real_bytes + fixture_stats(TG_OUT, 0).pad_bytes, 5 * 160);
+}
+
+static unsigned long long violations(enum tg_violation violation)
+{
+	return fixture_stats(TG_OUT, 0).violations[violation];
+}
+
+/* Beyond the budget of five cells: dropped or stretched, each is a violation. */
+TEST(bpf_release, overflow_is_a_violation)
+{
+	fixture_policy(PACED("10s", "drop"));
+	for (int i = 0; i < 8; i++)
+		send_real();
+	CU_ASSERT_EQUAL(violations(TG_VIOLATION_OVERFLOW), 3);
+	fixture_policy(PACED("10s", "stretch"));
+	for (int i = 0; i < 8; i++)
+		send_real();
+	CU_ASSERT_EQUAL(violations(TG_VIOLATION_OVERFLOW), 3);
+	CU_ASSERT_EQUAL(fixture_stats(TG_OUT, 0).drop_packets, 0);
+}
+
+/* The budget of 25 ms is stricter than the profile's 50 ms. */
+TEST(bpf_release, a_long_wait_is_a_violation)
+{
+	const struct timespec pause = { .tv_nsec = 30000000 };
+	struct outcome o;
+
+	fixture_policy(PACED("10s", "drop"));
+	o = send_real();
+	fixture_run(DP_RELEASE, &(struct run){ .frame = o.frame, .frame_len = o.len });
+	CU_ASSERT_EQUAL(violations(TG_VIOLATION_DELAY), 0);
+	o = send_real();
+	nanosleep(&pause, NULL);
+	fixture_run(DP_RELEASE, &(struct run){ .frame = o.frame, .frame_len = o.len });
+	CU_ASSERT_EQUAL(violations(TG_VIOLATION_DELAY), 1);
+}
+
+static void clear_spending(void)
+{
+	const struct tg_spending none = { .reserved = 0 };
+	const uint32_t zero = 0;
+
+	CU_ASSERT_EQUAL(bpf_map_update_elem(fixture()->maps[DP_SPENDING], &zero, &none, BPF_F_LOCK), 0);
+}
+
+/* Ten slots under a budget: how many dummies went out. */
+static unsigned budgeted(const char *policy, enum tg_violation violation, unsigned long long expected)
+{
+	unsigned dummies = 0, withheld = 0;
+
+	fixture_policy(policy);
+	clear_spending();
+	for (int i = 0; i < 10; i++) {
+		struct outcome o = release_clock();
+
+		CU_ASSERT_EQUAL(o.verdict, TC_ACT_REDIRECT);
+		dummies += o.reasons[TG_PASS_CELL_DUMMY] == 1;
+		withheld += o.reasons[TG_PASS_CELL_WITHHELD] == 1;
+	}
+	CU_ASSERT_EQUAL(dummies + withheld, 10);
+	CU_ASSERT_EQUAL(violations(violation), expected);
+	CU_ASSERT_EQUAL(fixture_stats(TG_OUT, 0).dummy_packets, dummies);
+	return dummies;
+}
+
+/* A dummy of 160 bytes is 220 on the wire. */
+TEST(bpf_release, dummies_beyond_a_budget_stay_in)
+{
+	struct tg_spending_state s;
+
+	CU_ASSERT_EQUAL(budgeted(PACED_BUDGET("budget = { dummy_bytes_per_day = 1539; };",
+					      "session = \"always\";", "drop"),
+				 TG_VIOLATION_DAY, 4),
+			6);
+	CU_ASSERT_EQUAL(dataplane_spending_get(fixture(), &s, NULL), 0);
+	CU_ASSERT_EQUAL(s.day_bytes, 6 * 220);
+	CU_ASSERT_EQUAL(budgeted(PACED_BUDGET("budget = { dummy_bytes_per_day = 1539; violation = \"count\"; "
+					      "};",
+					      "session = \"always\";", "drop"),
+				 TG_VIOLATION_DAY, 4),
+			10);
+	CU_ASSERT_EQUAL(
+		budgeted(PACED_BUDGET("budget = { metered = true; metered_dummy_bytes_per_day = 0; };",
+				      "session = \"always\";", "drop"),
+			 TG_VIOLATION_METERED, 10),
+		0);
+	/* a byte per second: one is let through, and overdraws for minutes */
+	CU_ASSERT_EQUAL(budgeted(PACED_BUDGET("budget = { dummy_share = 1; link_kbit_s = 1; };",
+					      "session = \"always\";", "drop"),
+				 TG_VIOLATION_SHARE, 9),
+			1);
+}
+
+/* What was spent today stays spent: a reload is no new day. */
+TEST(bpf_release, a_reload_keeps_what_was_spent)
+{
+	static const char policy[] =
+		PACED_BUDGET("budget = { dummy_bytes_per_day = 220; };", "session = \"always\";", "drop");
+
+	fixture_policy(policy);
+	clear_spending();
+	CU_ASSERT_EQUAL(release_clock().reasons[TG_PASS_CELL_DUMMY], 1);
+	fixture_policy(policy);
+	CU_ASSERT_EQUAL(release_clock().reasons[TG_PASS_CELL_WITHHELD], 1);
 }
 
 TEST(bpf_release, overflow_stretch_goes_on_to_the_limit)
@@ -225,10 +330,10 @@ TEST(bpf_release, strangers_are_refused)
 	CU_ASSERT_EQUAL(o.verdict, TC_ACT_SHOT);
 	CU_ASSERT_EQUAL(o.reasons[TG_DROP_STRAY], 1);
 	meta.kind = TG_CELL_REAL;
-	meta.queue = 9;		/* not configured */
+	meta.queue = 9; /* not configured */
 	o = release(&meta, 160);
 	CU_ASSERT_EQUAL(o.reasons[TG_DROP_STRAY], 1);
-	meta.queue = 200;	/* beyond the map */
+	meta.queue = 200; /* beyond the map */
 	o = release(&meta, 160);
 	CU_ASSERT_EQUAL(o.reasons[TG_DROP_STRAY], 1);
 }

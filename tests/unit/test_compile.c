@@ -115,6 +115,63 @@ TEST(compile, a_queue_has_the_policys_times)
 	tg_compiled_free(c);
 }
 
+/* A wait is a violation above the profile's delay, or above the class's own budget if that is stricter. */
+TEST(compile, a_queue_is_held_to_the_stricter_promise)
+{
+	struct tg_compiled *own = compile_class("cell = 160; period = \"5ms\"; session = \"always\"; "
+						"delay_budget = \"25ms\";");
+	struct tg_compiled *profile = compile_class("cell = 160; period = \"5ms\"; session = \"always\"; "
+						    "delay_budget = \"10s\";");
+
+	CU_ASSERT_EQUAL(own->queues[0].queue.guard_ns, 25000000);
+	CU_ASSERT_EQUAL(profile->queues[0].queue.guard_ns, tg_profile_budget_ns(TG_PROFILE_LAB));
+	tg_compiled_free(own);
+	tg_compiled_free(profile);
+}
+
+static struct tg_budget compile_budget(const char *keys)
+{
+	struct tg_compiled *compiled;
+	struct tg_budget budget;
+	char *text;
+
+	CU_ASSERT_FATAL(asprintf(&text,
+				 HEAD "tunnels = ( { name = \"a\"; external = \"wg1\"; %s"
+				      "classes = ( { name = \"one\"; defence = \"pad\"; } ); } );",
+				 keys) > 0);
+	compiled = compile(text, 0);
+	budget = compiled->budget;
+	tg_compiled_free(compiled);
+	free(text);
+	return budget;
+}
+
+TEST(compile, a_budget_counts_bytes_on_the_wire)
+{
+	struct tg_budget b = compile_budget("");
+
+	CU_ASSERT(b.flags == 0 && b.overhead == 60);
+	b = compile_budget("budget = { dummy_bytes_per_day = 1000; };");
+	CU_ASSERT(b.flags == (TG_BUDGET_DAY | TG_BUDGET_STOP) && b.day_bytes == 1000);
+	b = compile_budget("budget = { dummy_share = 30; link_kbit_s = 2000; violation = \"count\"; };");
+	CU_ASSERT(b.flags == TG_BUDGET_SHARE && b.share_rate == 75000);
+	b = compile_budget("budget = { dummy_share = 1; link_kbit_s = 1; };");
+	CU_ASSERT(b.flags == (TG_BUDGET_SHARE | TG_BUDGET_STOP) && b.share_rate == 1);
+}
+
+/* On a metered link its own budget alone counts. */
+TEST(compile, a_metered_link_has_its_own_budget)
+{
+	struct tg_budget b = compile_budget("budget = { dummy_bytes_per_day = 1000; dummy_share = 30; "
+					    "link_kbit_s = 2000; metered = true; "
+					    "metered_dummy_bytes_per_day = 5; };");
+
+	CU_ASSERT_EQUAL(b.flags, TG_BUDGET_DAY | TG_BUDGET_METERED | TG_BUDGET_STOP);
+	CU_ASSERT_EQUAL(b.day_bytes, 5);
+	b = compile_budget("budget = { metered = false; metered_dummy_bytes_per_day = 5; };");
+	CU_ASSERT_EQUAL(b.flags, 0);
+}
+
 TEST(compile, stretch_has_a_limit_of_its_own)
 {
 	static const struct {

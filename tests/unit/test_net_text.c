@@ -246,40 +246,6 @@ TEST(net_text, iptables_script)
 	free(text);
 }
 
-/* Behind everybody's rules: a verdict ends the table for the packet. */
-TEST(net_text, iptables_hands_paced_tunnels_to_the_agent)
-{
-	struct tg_tunnel tunnel = { .name = "tg0",
-				    .mtu = 1420,
-				    .classes = { { .defence = TG_DEFENCE_CONSTANT, .cell = 1420 } },
-				    .class_count = 1 };
-	struct tg_policy *policy = policy_with(NULL, 0);
-	char *text = NULL, *again = NULL;
-	bool matches = false;
-
-	policy->fail = TG_FAIL_CLOSED;
-	policy->tunnels = &tunnel;
-	policy->tunnel_count = 1;
-	policy->engine = TG_ENGINE_KERNEL;
-	policy->engine_queue = 9;
-	CU_ASSERT_FALSE(iptables_wanted(policy, AF_INET));
-	policy->engine = TG_ENGINE_QUEUE;
-	CU_ASSERT_TRUE(iptables_wanted(policy, AF_INET6));
-	CU_ASSERT_EQUAL_FATAL(iptables_script(policy, AF_INET6, "", &text), 0);
-	CU_ASSERT_PTR_NOT_NULL(strstr(text, "-A POSTROUTING -m comment --comment tensorguard -j "
-					    "TENSORGUARD_PACE\n"));
-	CU_ASSERT_STRING_EQUAL(strstr(without_digest(text), "-A TENSORGUARD_PACE"),
-			       "-A TENSORGUARD_PACE -o tg0 -j NFQUEUE --queue-num 9\n"
-			       "COMMIT\n");
-	CU_ASSERT_EQUAL(iptables_matches(policy, AF_INET6, "", &matches), 0);
-	CU_ASSERT_FALSE(matches);
-	policy->fail = TG_FAIL_OPEN;
-	CU_ASSERT_EQUAL_FATAL(iptables_script(policy, AF_INET, "", &again), 0);
-	CU_ASSERT_PTR_NOT_NULL(strstr(again, " -j NFQUEUE --queue-num 9 --queue-bypass\n"));
-	free(text);
-	free(again);
-}
-
 TEST(net_text, iptables_keeps_matched_packets_in)
 {
 	struct tg_policy_rule rules[] = {

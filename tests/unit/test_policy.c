@@ -600,6 +600,18 @@ static const struct {
 	  "{ tunnel = \"tg1\"; class = \"plain\"; to = ( \"203.0.113.0/24\" ); uid = \"7-8\"; },\n"
 	  "{ tunnel = \"tg1\"; class = \"plain\"; uid = 7; proto = \"udp\"; }",
 	  "69: this rule never applies: the one in line 67 matches all that it matches" },
+	/* 1360 bytes every 6.25 ms and every 10 ms: 353.6 kbyte/s */
+	{ "80000000000L; dummy_share = 40; link_kbit_s = 100000; metered = false; "
+	  "metered_dummy_bytes_per_day "
+	  "= 5000000; violation = \"count\"",
+	  "12729600000L",
+	  "11: tunnel 'tg0': the day's 12729600000 bytes of dummies last for 10.0 hours of sessions; "
+	  "after that their slots stay empty, which shows" },
+	{ "dummy_share = 40; link_kbit_s = 100000; metered = false; metered_dummy_bytes_per_day = 5000000; "
+	  "violation = \"count\"",
+	  "dummy_share = 40; link_kbit_s = 5000",
+	  "11: tunnel 'tg0': dummies take up to 2829 kbit/s and may have 2000: some slots stay empty, which "
+	  "shows" },
 	{ "\"10.90.1.0/24\", ", "\"10.91.1.0/24\", ",
 	  "63: 10.91.1.0/24 is in no allowed_ips of tunnel 'tg0': its packets are lost" },
 };

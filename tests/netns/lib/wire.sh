@@ -38,7 +38,6 @@ policy_version = 1L;
 role = "edge";
 profile = "lab";
 fail = "closed";
-${ENGINE:+engine = \"$ENGINE\";}
 tunnels = (
 	{
 		name = "tg0";
@@ -99,19 +98,12 @@ run_on()
 # swap_both: the policy in $WORK/policy, at both ends, by reload
 swap_both()
 {
-	local node
 	gateway_policy "$WORK/policy" > "$WORK/policy.gateway"
 	run_on gateway "$BIN/tg-load" reload --policy "$WORK/policy.gateway" --site "$NODE_STATE/gateway.site"
 	check swap-gateway "$(seen)" [ $status -eq 0 ]
 	run_on robot "$BIN/tg-load" reload --policy "$WORK/policy" --site "$NODE_STATE/robot.site"
 	check swap-robot "$(seen)" [ $status -eq 0 ]
-	for node in robot gateway; do
-		served $node || not_ok "swap-$node-served" "its agent does not take over"
-	done
 }
-
-# served NODE: whether all is as it should be, an agent that paces included, in time
-served() { wait_for 10 on "$1" "$BIN/tgctl" status --json; }
 
 # wireguard-go of Debian 12 has a small receive buffer: on a busy machine it must not wait for its turn.
 # (Not by a real-time priority: its threads spin, and then they starve each other for good.)

@@ -3,12 +3,13 @@
 # Nodes of a testbed: each is a process (scripts/lib/node-init) that holds
 # network, mount and process namespaces. NODE_STATE is the testbed's folder.
 
-# wait_for SECONDS COMMAND...: until the command succeeds; fails when it did not in that time.
+# wait_for SECONDS COMMAND...: until the command succeeds; fails when it did not in that time, which
+# TG_PATIENCE=FACTOR stretches on slow machines.
 wait_for()
 {
 	local limit=$1 deadline
 	shift
-	deadline=$(($(date +%s%N) + limit * 1000000000))
+	deadline=$(($(date +%s%N) + limit * ${TG_PATIENCE:-1} * 1000000000))
 	until "$@" > /dev/null 2>&1; do
 		[ "$(date +%s%N)" -lt "$deadline" ] || return 1
 		sleep 0.05

@@ -105,14 +105,10 @@ int main(int argc, char **argv)
 {
 	struct options o = { 0 };
 	struct tg_error e = { "" };
-	int ret = parse_options(&o, argc, argv, &e);
+	int ret = tool_begin(PROGRAM, parse_options(&o, argc, argv, &e), usage, &e);
 
-	if (ret == 1) {
-		usage(stdout);
-		return EXIT_SUCCESS;
-	}
-	if (ret)
-		return tool_fail(PROGRAM, TOOL_USAGE, &e);
+	if (ret >= 0)
+		return ret;
 	ret = run(&o, &e);
 	return ret ? tool_fail(PROGRAM, TOOL_FAILED, &e) : EXIT_SUCCESS;
 }

@@ -3,6 +3,8 @@
 # Verdicts, traffic and the eavesdropper for tests that run inside a virtual
 # machine, on scripts/testbed: robot -- wan -- gateway -- plant.
 
+# An emulated machine is slow, and more so when the real one is busy.
+export TG_PATIENCE=10
 # shellcheck source=tests/lib.sh
 . tests/lib.sh
 TOOLS=$PWD/$BUILD/tools
@@ -49,7 +51,7 @@ wire_watch()
 	"$TOOLS/tg-wire" --netns "$wan_net" --interface robot --a 192.0.2.2 --ready "$WORK/ready" "$@" \
 		> "$WORK/$name.json" 2> "$WORK/$name.err" &
 	watcher=$!
-	wait_until 20 test -e "$WORK/ready" || cat "$WORK/$name.err"
+	wait_until 60 test -e "$WORK/ready" || cat "$WORK/$name.err"
 }
 
 # wire_stop: succeeds when the recording is complete.
@@ -110,7 +112,7 @@ tcp_copy()
 		plant timeout 60 socat -u "OPEN:$WORK/sent" "$listen" &
 	fi
 	server=$!
-	wait_until 20 listens t 5001 || return 1
+	wait_until 60 listens t 5001 || return 1
 	if [ "$2" = up ]; then
 		robot timeout 60 socat -u "OPEN:$WORK/sent" "$connect"
 	else
@@ -130,7 +132,7 @@ udp_echo()
 	shift
 	plant socat -b 65536 -T 2 "UDP$family-RECVFROM:$port,bind=$address,reuseaddr,fork" PIPE &
 	server=$!
-	wait_until 20 listens u "$port" || status=1
+	wait_until 60 listens u "$port" || status=1
 	for size in "$@"; do
 		head -c "$size" /dev/urandom > "$WORK/sent"
 		robot timeout 10 socat -b 65536 -t 2 - "UDP$family:$address:$port" \

@@ -82,7 +82,8 @@ deb_download()
 	return 1
 }
 
-# deb_fetch VERSION SHA256 PATH: into the cache, unless it is there. The name that counts is the hash.
+# deb_fetch VERSION SHA256 PATH: into the cache, unless it is there; 3 if it cannot be downloaded. The name that
+# counts is the hash.
 deb_fetch()
 {
 	local version=$1 sha256=$2 path=$3 file=$VM_CACHE/debs/$2.deb mirror got
@@ -90,7 +91,7 @@ deb_fetch()
 	[ ! -e "$file" ] || return 0
 	mirror=$(mirror_url) || return 1
 	echo "vm: downloading ${path##*/}" >&2
-	deb_download "$mirror/$path" "$file.part" || return 1
+	deb_download "$mirror/$path" "$file.part" || return 3
 	got=$(file_sha256 "$file.part") || return 1
 	if [ "$got" != "$sha256" ]; then
 		rm -f "$file.part"
@@ -150,7 +151,7 @@ kernel_unpack()
 	chmod 755 "$tmp" && mv -T "$tmp" "$dir"
 }
 
-# kernel_fetch SERIES: downloads, checks and unpacks what is missing.
+# kernel_fetch SERIES: downloads, checks and unpacks what is missing; 3 if it cannot be downloaded.
 kernel_fetch()
 {
 	local series=$1 dir version sha256 path
@@ -161,7 +162,7 @@ kernel_fetch()
 	# Somebody else may have been at it while we waited.
 	if [ ! -d "$dir" ]; then
 		while read -r _ _ version sha256 path; do
-			deb_fetch "$version" "$sha256" "$path" || return 1
+			deb_fetch "$version" "$sha256" "$path" || return
 		done < <(lock_lines | grep "^$series ")
 		kernel_unpack "$series" "$dir" || return 1
 		lock_lines | grep "^$series " | while read -r _ _ _ sha256 _; do

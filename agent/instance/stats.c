@@ -49,11 +49,12 @@ static json_t *counters_json(const struct tg_stats *st)
 
 static json_t *session_json(const struct tg_queue *queue, const struct tg_session_state *s)
 {
-	return json_pack("{s:b, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "always", !queue->slots, "running",
-			 !queue->slots || s->left, "slots_left", (json_int_t)s->left, "slots",
+	return json_pack("{s:b, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "always", !queue->slots,
+			 "running", !queue->slots || s->left, "slots_left", (json_int_t)s->left, "slots",
 			 (json_int_t)queue->slots, "sessions", (json_int_t)s->sessions, "extensions",
 			 (json_int_t)s->extensions, "backlog", (json_int_t)s->backlog, "ticks",
-			 (json_int_t)s->ticks, "period_ns", (json_int_t)queue->period_ns);
+			 (json_int_t)s->ticks, "period_ns", (json_int_t)queue->period_ns, "lost",
+			 (json_int_t)s->lost, "overdue", (json_int_t)s->overdue);
 }
 
 static json_t *violations_json(const __u64 *violations)

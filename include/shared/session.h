@@ -94,6 +94,23 @@ tg_inline int tg_session_watch(struct tg_session_state *s, const struct tg_queue
 	return 1;
 }
 
+/* The cells that seem to wait are not there any more. Should one leave after all, it is taken back. */
+tg_inline void tg_session_forget(struct tg_session_state *s)
+{
+	s->lost += s->backlog;
+	s->released = s->admitted;
+	s->backlog = 0;
+	s->stale = 0;
+}
+
+/* No queue with cells in it stands still for so long. One without its clock cell and with a full count would
+ * admit nothing, and so never learn better. */
+tg_inline int tg_session_is_stuck(const struct tg_session_state *s, const struct tg_queue *q, __u64 now)
+{
+	return s->backlog && s->ticks &&
+	       (__s64)(now - s->last_tick_ns) > (__s64)(TG_STALE_TICKS * q->period_ns);
+}
+
 enum tg_admit {
 	TG_ADMIT_OK,
 	TG_ADMIT_STRETCH,	/* beyond the delay budget: it waits longer */
@@ -112,6 +129,8 @@ tg_inline enum tg_admit tg_session_admit(struct tg_session_state *s, const struc
 	/* A packet that is dropped is traffic all the same: the session must not end on it. */
 	s->last_real_ns = now;
 	*ret_overdue = tg_session_watch(s, q, now);
+	if (tg_session_is_stuck(s, q, now))
+		tg_session_forget(s);
 	if (q->slots && !s->left) {
 		s->left = q->slots;
 		s->started_ns = now;
@@ -192,27 +211,25 @@ tg_inline void tg_session_count_real(struct tg_session_state *s, __u32 number)
  */
 tg_inline void tg_session_count_clock(struct tg_session_state *s)
 {
-	if (!s->backlog) {
+	if (!s->backlog)
 		s->stale = 0;
-	} else if (++s->stale >= TG_STALE_TICKS) {
-		s->stale = 0;
-		s->lost += s->backlog;
-		s->released = s->admitted;
-		s->backlog = 0;
-	}
+	else if (++s->stale >= TG_STALE_TICKS)
+		tg_session_forget(s);
 }
 
-/* Whether it is less than half a period since the cell before. A clock that stands still tells nothing. */
-tg_inline int tg_session_is_fast(const struct tg_session_state *s, const struct tg_queue *q, __u64 now)
+/* Whether it is less than a part of a period since the cell before. A clock that stands still tells nothing.
+ */
+tg_inline int tg_session_is_fast(const struct tg_session_state *s, const struct tg_queue *q, __u64 now,
+				 __u32 part)
 {
 	__s64 gap = (__s64)(now - s->last_tick_ns);
 
-	return s->ticks && gap > 0 && 2 * (__u64)gap < q->period_ns;
+	return s->ticks && gap > 0 && part * (__u64)gap < q->period_ns;
 }
 
 tg_inline void tg_session_note_clock(struct tg_session_state *s, const struct tg_queue *q, __u64 now)
 {
-	if (!tg_session_is_fast(s, q, now))
+	if (!tg_session_is_fast(s, q, now, 2))
 		s->fast = 0;
 	else if (s->fast < TG_FAST_TICKS)
 		s->fast++;
@@ -252,8 +269,12 @@ tg_inline enum tg_release tg_session_release(struct tg_session_state *s, const s
 	ret_notes->extended = ret_notes->overdue = 0;
 	if (cell->real) {
 		tg_session_count_real(s, cell->number);
-		/* so that a queue without its TBF cannot send more than twice the rate */
-		if (s->fast >= TG_FAST_TICKS && tg_session_is_fast(s, q, cell->now))
+		/*
+		 * So that a queue without its TBF sends no burst: no more than four times the rate. The TBF
+		 * itself never lets two cells close up to less than half a period.
+		 */
+		if ((s->fast >= TG_FAST_TICKS || s->overdue > TG_FAST_TICKS) &&
+		    tg_session_is_fast(s, q, cell->now, 4))
 			return TG_RELEASE_DROP;
 		ret_notes->overdue = tg_session_note_real(s, q, cell);
 	} else {

@@ -93,8 +93,9 @@ def wilson(share, count):
 def grouped_folds(data, folds, seed):
     """Splits in which copies of one original are never on both sides.
 
-    The originals of each action are dealt out in turn, so that folds differ by at most one original of an action: a
-    fold with more of one action leaves less of it for training, and a guess at random would score below chance.
+    The originals of each action are dealt out in turn, so that folds differ by at most one original of an
+    action: a fold with more of one action leaves less of it for training, and a guess at random would score
+    below chance.
     """
     folds = min(folds, data.fewest_originals())
     random, fold_of, dealt = np.random.default_rng(seed), {}, 0
@@ -107,7 +108,7 @@ def grouped_folds(data, folds, seed):
 
 
 def temporal_split(data):
-    """Trains on the earlier originals of each action, tests on the later: numbers are the order of capture."""
+    """Trains on each action's earlier originals, tests on the later: numbers are the order of capture."""
     is_early = np.zeros(len(data.labels), dtype=bool)
     for label in range(len(data.actions)):
         groups = sorted(set(data.groups[data.labels == label]))
@@ -119,7 +120,8 @@ def temporal_split(data):
 def score(data, splits, rows, learner, seed, jobs):
     """Trains and tests on each split; accuracy over all tests, with its interval, and the confusion matrix.
 
-    Neither copies of an original nor repeated tests of it are independent trials, so the interval counts originals.
+    Neither copies of an original nor repeated tests of it are independent trials, so the interval counts
+    originals.
     """
     confusion = np.zeros((len(data.actions), len(data.actions)), dtype=int)
     tested = []
@@ -141,7 +143,8 @@ def score(data, splits, rows, learner, seed, jobs):
 def attack(data, names, folds, repeats, seed, jobs):
     """What each of the named attackers achieves; chance is that of always naming the most frequent action.
 
-    With few originals the accuracy depends on how they happen to be dealt out: they are dealt `repeats` times.
+    With few originals the accuracy depends on how they happen to be dealt out: they are dealt `repeats`
+    times.
     """
     results, matrices = {}, {}
     dealt = [split for again in range(repeats) for split in grouped_folds(data, folds, seed + again)]

@@ -39,8 +39,9 @@ def measure(out):
     sessions = lab.load_sessions(out)
     total = sum(int(np.sum(s.bytes)) for s in sessions)
     seconds = sum(int(s.time_us[-1] - s.time_us[0]) for s in sessions) / 1e6
-    return Costs(len(sessions), total / len(sessions), total * 8 / 1000 / max(seconds, 1e-6), seconds / len(sessions),
-                 {side: packet_range(sessions, side) for side in (1, -1)}, lab.load_delays(out), load_averages(out))
+    return Costs(len(sessions), total / len(sessions), total * 8 / 1000 / max(seconds, 1e-6),
+                 seconds / len(sessions), {side: packet_range(sessions, side) for side in (1, -1)},
+                 lab.load_delays(out), load_averages(out))
 
 
 def added_ms(costs, baseline, percent):

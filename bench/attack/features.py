@@ -60,7 +60,8 @@ def sizes(time, direction, size):
     """Statistics of sizes, how many different ones, and their histogram."""
     distinct = each_direction(direction, lambda s: np.array([len(np.unique(s))], dtype=float), size)
     return np.concatenate((
-        each_direction(direction, statistics, size), distinct, each_direction(direction, size_histogram, size),
+        each_direction(direction, statistics, size), distinct,
+        each_direction(direction, size_histogram, size),
     ))
 
 
@@ -185,14 +186,14 @@ def byte_correlations(time, direction, size):
     return correlations(time, direction, size.astype(float))
 
 
-# What each attacker looks at. Sizes alone: nothing that needs a clock. Timing alone: nothing that needs a size.
+# What each attacker looks at. Size: nothing that needs a clock. Timing: nothing that needs a size.
 SETS = {
     "length": (length,),
     "volume": (volume,),
     "size": (sizes, size_curve, order),
     "timing": (length, gaps, packet_rates, burst_timing, packet_correlations),
-    "all": (length, volume, sizes, gaps, packet_rates, byte_rates, size_curve, order, burst_timing, burst_sizes,
-            packet_correlations, byte_correlations),
+    "all": (length, volume, sizes, gaps, packet_rates, byte_rates, size_curve, order, burst_timing,
+            burst_sizes, packet_correlations, byte_correlations),
 }
 
 

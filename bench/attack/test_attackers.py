@@ -21,7 +21,8 @@ def data_of(sizes, copies=2, originals=6):
     """Sessions of actions a and b with those sizes."""
     random = np.random.default_rng(1)
     sessions = [make(action, original, copy, size, random)
-                for action, size in zip("ab", sizes) for original in range(originals) for copy in range(copies)]
+                for action, size in zip("ab", sizes)
+                for original in range(originals) for copy in range(copies)]
     return attackers.Data.of(sessions, "test")
 
 
@@ -76,7 +77,8 @@ class Attack(unittest.TestCase):
     def test_equal_sessions_are_at_chance(self):
         random = np.random.default_rng(2)
         session = make("a", 0, 0, 100, random)
-        sessions = [lab.Session(action, f"{original:02d}", 0, session.time_us, session.direction, session.bytes)
+        columns = session.time_us, session.direction, session.bytes
+        sessions = [lab.Session(action, f"{original:02d}", 0, *columns)
                     for action in "abcd" for original in range(5)]
         results = attackers.attack(attackers.Data.of(sessions, "test"), ["extra-trees", "k-fp"], 5, 1, 1, 1)
         for result in results.values():

@@ -39,8 +39,8 @@ def last_line(path):
 class Testbed:
     """A testbed that plays and records one session, and is gone afterwards.
 
-    `stop` is an Event: set, it ends whatever runs. Every program gets a session of its own, so that an interrupt
-    from the terminal reaches only this program, which then ends the others in order.
+    `stop` is an Event: set, it ends whatever runs. Every program gets a session of its own, so that an
+    interrupt from the terminal reaches only this program, which then ends the others in order.
     """
 
     def __init__(self, name, folder, stop):
@@ -48,7 +48,8 @@ class Testbed:
 
     def spawn(self, arguments, output):
         """Starts a program; its output goes to folder/output.{out,err}."""
-        with open(self.folder / f"{output}.out", "wb") as out, open(self.folder / f"{output}.err", "wb") as err:
+        base = self.folder / output
+        with open(f"{base}.out", "wb") as out, open(f"{base}.err", "wb") as err:
             return subprocess.Popen(arguments, stdin=subprocess.DEVNULL, stdout=out, stderr=err,
                                     start_new_session=True)
 
@@ -86,8 +87,9 @@ class Testbed:
 
     def netns(self, node):
         """Path of a node's network namespace."""
-        result = subprocess.run([str(TESTBED), "netns", node, "--name", self.name], stdin=subprocess.DEVNULL,
-                                capture_output=True, text=True, start_new_session=True, timeout=60, check=False)
+        result = subprocess.run([str(TESTBED), "netns", node, "--name", self.name], text=True,
+                                stdin=subprocess.DEVNULL, capture_output=True, start_new_session=True,
+                                timeout=60, check=False)
         if result.returncode:
             raise LabError(f"testbed {self.name}: {result.stderr.strip()}")
         return result.stdout.strip()

@@ -14,7 +14,7 @@
 #include "fixture.h"
 #include "harness.h"
 
-enum { SENDS = 4000, HELD = 8, SLOTS = 100000 };
+enum { SENDS = 16000, HELD = 8, SLOTS = 100000 };
 
 static const char policy[] =
 	"version = 1; name = \"t\"; policy_version = 1L; role = \"edge\"; profile = \"lab\"; fail = "

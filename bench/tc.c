@@ -60,6 +60,9 @@ static int fill_tables(struct plane *p, const struct tg_compiled *compiled, stru
 
 		ids[i] = i;
 		queue.head_ifindex = queue.tail_ifindex = LOOPBACK;
+		queue.class = compiled->queues[i].class;
+		queue.first = i;
+		queue.room = 1;
 		/* nothing takes cells out: the backlog must be able to grow for as long as we count */
 		queue.budget_cells = queue.limit_cells = UINT32_MAX;
 		ret = dataplane_queue_set(&p->dp, i, &queue, e);
@@ -67,7 +70,7 @@ static int fill_tables(struct plane *p, const struct tg_compiled *compiled, stru
 			ret = hold_clock(&p->dp, i, e);
 	}
 	p->cell = compiled->classes[0].cell;
-	return ret ? ret : dataplane_switch(&p->dp, compiled, ids, &generation, e);
+	return ret ? ret : dataplane_switch(&p->dp, compiled, ids, NULL, &generation, e);
 }
 
 static int put_policy(struct plane *p, const char *file, struct tg_error *e)

@@ -83,13 +83,17 @@ static __always_inline int is_link_chatter(const struct packet *p)
 	return to[0] == 0xff && (to[1] & 15) <= 2;
 }
 
+#define NO_PEER 0xffffffffu
+
 /*
- * Whether some peer takes the packet. WireGuard drops the others behind us:
- * their cells would leave a slot of the schedule empty, for all to see.
+ * The number of the peer that takes the packet. WireGuard drops what none takes
+ * behind us: such cells would leave a slot of the schedule empty, for all to see.
  */
-static __always_inline int has_peer(const struct tg_config *conf, const struct packet *p, __u32 slot)
+static __always_inline __u32 peer_of(const struct tg_config *conf, const struct packet *p, __u32 slot)
 {
-	return !(conf->flags & TG_CONFIG_ALLOWED) || rules_around(p, p->flow.daddr, slot, TG_LPM_ALLOWED);
+	if (!(conf->flags & TG_CONFIG_ALLOWED))
+		return 0;
+	return (__u32)rules_around(p, p->flow.daddr, slot, TG_LPM_ALLOWED) - 1;
 }
 
 /* NO_CLASS for what is to be dropped. */

@@ -37,7 +37,7 @@ static __always_inline int drop_of_class(struct tg_stats *st, const struct packe
  */
 static __always_inline int guard(struct __sk_buff *skb, __u32 l2, int in_place)
 {
-	__u32 class_id, index, head, size;
+	__u32 class_id, index, head, size, peer;
 	struct tg_config *conf;
 	struct tg_class *class;
 	struct tg_stats *st;
@@ -55,7 +55,8 @@ static __always_inline int guard(struct __sk_buff *skb, __u32 l2, int in_place)
 	class_id = classify(conf, &p, generation, skb->mark);
 	if (class_id == NO_CLASS)
 		return drop(TG_DROP_LINK_CHATTER);
-	if (!has_peer(conf, &p, generation & 1))
+	peer = peer_of(conf, &p, generation & 1);
+	if (peer == NO_PEER)
 		return drop(TG_DROP_NOT_ALLOWED);
 	st = class_stats(TG_OUT, class_id);
 	index = (generation & 1) * TG_MAX_CLASSES + class_id;
@@ -64,7 +65,7 @@ static __always_inline int guard(struct __sk_buff *skb, __u32 l2, int in_place)
 		return drop(TG_DROP_NO_CLASS);
 	reason = pad(skb, l2, class, &p, &size);
 	if (!reason && class->queue != TG_NO_QUEUE)
-		reason = enqueue(skb, l2, class_id, class, &p, st, &head);
+		reason = enqueue(skb, l2, class, peer, &p, st, &head);
 	if (reason)
 		return drop_of_class(st, &p, reason);
 	st->real_packets++;

@@ -4,6 +4,7 @@
  *
  *	tg_egress	tc egress of the tunnel: classify, pad, queue
  *	tg_segment	tc ingress of the segmenter's tail: the same for the pieces of GSO super-packets
+ *	tg_steer	filter of the HTB on a queue's head: each session's cells to its own clock
  *	tg_release	tc ingress of a queue's tail: what the clock let go, into the tunnel
  *	tg_ingress	tc ingress of the tunnel: count, drop the peer's dummies
  *	tg_mute		generic XDP of a tunnel with paced classes: drops the dummies before packet sockets
@@ -60,7 +61,7 @@ int tg_egress(struct __sk_buff *skb)
 SEC("tc")
 int tg_segment(struct __sk_buff *skb)
 {
-	__u16 kind;
+	__u8 kind;
 
 	if (bpf_skb_load_bytes(skb, offsetof(struct tg_ether_meta, kind), &kind, sizeof(kind)) ||
 	    kind != TG_CELL_SEGMENT)
@@ -70,10 +71,22 @@ int tg_segment(struct __sk_buff *skb)
 	return guard(skb, TG_L2_LEN, 0);
 }
 
+/* HTB's class 1:peer+1 holds the cells of one session: skb->priority remains free to sort them. */
+SEC("tc")
+int tg_steer(struct __sk_buff *skb)
+{
+	__u16 peer;
+
+	if (bpf_skb_load_bytes(skb, offsetof(struct tg_ether_meta, peer), &peer, sizeof(peer)))
+		return drop(TG_DROP_STRAY);
+	skb->tc_classid = peer + 1;
+	return TC_ACT_OK;
+}
+
 static __always_inline void account_delay(const struct tg_ether_meta *meta, const struct tg_queue *queue,
 					  __u64 delay)
 {
-	struct tg_stats *st = class_stats(TG_OUT, meta->class);
+	struct tg_stats *st = class_stats(TG_OUT, queue->class);
 	__u32 bucket = tg_hist_bucket(delay);
 
 	if (!st || bucket >= TG_DELAY_BUCKETS)
@@ -90,7 +103,7 @@ static __always_inline void account_delay(const struct tg_ether_meta *meta, cons
 /* A real cell that would leave unpaced; its class counted it as sent when it was admitted. */
 static __always_inline int drop_unpaced(const struct tg_ether_meta *meta, const struct tg_queue *queue)
 {
-	struct tg_stats *st = class_stats(TG_OUT, meta->class);
+	struct tg_stats *st = class_stats(TG_OUT, queue->class);
 
 	if (st && meta->kind == TG_CELL_REAL) {
 		st->drop_packets++;
@@ -128,7 +141,7 @@ static __always_inline int clock_cell(struct __sk_buff *skb, const struct tg_que
  */
 static __always_inline int start_clock(struct __sk_buff *skb, const struct tg_queue *queue)
 {
-	__u16 kind = TG_CELL_CLOCK;
+	__u8 kind = TG_CELL_CLOCK;
 
 	skb->priority = PRIO_CLOCK;
 	if (bpf_skb_store_bytes(skb, offsetof(struct tg_ether_meta, kind), &kind, sizeof(kind), 0) ||
@@ -153,7 +166,7 @@ int tg_release(struct __sk_buff *skb)
 		return drop(TG_DROP_STRAY);
 	index = meta.queue;
 	queue = bpf_map_lookup_elem(&queues, &index);
-	session = bpf_map_lookup_elem(&sessions, &index);
+	session = session_of(queue, meta.peer);
 	if (!queue || !session || queue->tail_ifindex != skb->ifindex)
 		return drop(TG_DROP_STRAY);
 	if (meta.kind == TG_CELL_START)

@@ -75,6 +75,14 @@ struct {
 	__type(value, struct tg_session);
 } sessions SEC(".maps");
 
+/* Nothing looks into it here: the loader keeps the numbers in it, and operators read them. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct tg_peer_entry);
+} peers SEC(".maps");
+
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);

@@ -69,15 +69,25 @@ static __always_inline int put_meta(struct __sk_buff *skb, __u32 l2, const struc
 	return bpf_skb_store_bytes(skb, 0, meta, sizeof(*meta), 0);
 }
 
-/* Puts a padded packet into its class's queue. Returns 0 or the drop reason. */
-static __always_inline int enqueue(struct __sk_buff *skb, __u32 l2, __u32 class_id,
-				   const struct tg_class *class, const struct packet *p, struct tg_stats *st,
-				   __u32 *ret_head)
+/* NULL for a peer without one. */
+static __always_inline struct tg_session *session_of(const struct tg_queue *queue, __u32 peer)
 {
-	struct tg_ether_meta meta = { .kind = TG_CELL_REAL, .class = class_id, .queue = class->queue };
+	__u32 index;
+
+	if (!queue || peer >= queue->room)
+		return 0;
+	index = queue->first + peer;
+	return bpf_map_lookup_elem(&sessions, &index);
+}
+
+/* Puts a padded packet into its peer's part of the class's queue. Returns 0 or the drop reason. */
+static __always_inline int enqueue(struct __sk_buff *skb, __u32 l2, const struct tg_class *class, __u32 peer,
+				   const struct packet *p, struct tg_stats *st, __u32 *ret_head)
+{
+	struct tg_ether_meta meta = { .kind = TG_CELL_REAL, .peer = peer, .queue = class->queue };
 	__u32 index = class->queue;
-	struct tg_session *session = bpf_map_lookup_elem(&sessions, &index);
 	struct tg_queue *queue = bpf_map_lookup_elem(&queues, &index);
+	struct tg_session *session = session_of(queue, peer);
 	enum tg_admit admit;
 	int overdue;
 	__u64 now;

@@ -14,12 +14,18 @@ enum { FILTER_PRIORITY = 1, FILTER_HANDLE = 0x5447 };
 
 static enum bpf_tc_attach_point attach_point(enum dp_hook hook)
 {
+	if (hook == DP_HOOK_CLOCK)
+		return BPF_TC_CUSTOM;
 	return hook == DP_HOOK_EGRESS ? BPF_TC_EGRESS : BPF_TC_INGRESS;
 }
 
 static const char *hook_name(enum dp_hook hook)
 {
-	return hook == DP_HOOK_EGRESS ? "egress" : "ingress";
+	static const char *const names[] = {
+		[DP_HOOK_INGRESS] = "ingress", [DP_HOOK_EGRESS] = "egress", [DP_HOOK_CLOCK] = "htb"
+	};
+
+	return names[hook];
 }
 
 static int program_id(const struct dataplane *dp, enum dp_prog prog, __u32 *ret_id, struct tg_error *e)
@@ -59,7 +65,8 @@ int dataplane_attach(const struct dataplane *dp, enum dp_prog prog, unsigned ifi
 int dataplane_attached(const struct dataplane *dp, enum dp_prog prog, unsigned ifindex, enum dp_hook hook,
 		       bool *ret_attached, struct tg_error *e)
 {
-	DECLARE_LIBBPF_OPTS(bpf_tc_hook, tc, .ifindex = (int)ifindex, .attach_point = attach_point(hook));
+	DECLARE_LIBBPF_OPTS(bpf_tc_hook, tc, .ifindex = (int)ifindex, .attach_point = attach_point(hook),
+			    .parent = hook == DP_HOOK_CLOCK ? NET_CLOCK_PARENT : 0);
 	DECLARE_LIBBPF_OPTS(bpf_tc_opts, opts, .handle = FILTER_HANDLE, .priority = FILTER_PRIORITY);
 	__u32 id;
 	int ret;

@@ -29,6 +29,7 @@ enum dp_map {
 	DP_FLOWS,
 	DP_QUEUES,
 	DP_SESSIONS,
+	DP_PEERS,
 	DP_DEVICES,
 	DP_PORTS,
 	DP_STATS,
@@ -38,12 +39,13 @@ enum dp_map {
 	DP_MAP_COUNT
 };
 
-enum dp_prog { DP_EGRESS, DP_INGRESS, DP_SEGMENT, DP_RELEASE, DP_MUTE, DP_PROG_COUNT };
+enum dp_prog { DP_EGRESS, DP_INGRESS, DP_SEGMENT, DP_STEER, DP_RELEASE, DP_MUTE, DP_PROG_COUNT };
 
 struct dataplane {
 	char tunnel[TG_TUNNEL_NAME_LEN];
 	int maps[DP_MAP_COUNT];
 	int progs[DP_PROG_COUNT];
+	unsigned queues, room;	/* entries of maps `queues` and `peers`; `sessions` has their product */
 };
 
 extern const char *const dp_map_names[DP_MAP_COUNT];
@@ -55,10 +57,11 @@ extern const char *const dp_prog_names[DP_PROG_COUNT];
 void dataplane_quiet(void);
 /* Opens what is pinned. -ENOENT when any pin is missing. */
 int dataplane_open(const char *pin_dir, const char *tunnel, struct dataplane **ret_dp, struct tg_error *e);
-/* Opens what is pinned if it is whole and of this build; else loads and pins afresh. *ret_fresh tells which.
- * Mounts a BPF file system on /sys/fs/bpf when pin_dir lies below it and none is there. */
-int dataplane_ensure(const char *pin_dir, const char *tunnel, struct dataplane **ret_dp, bool *ret_fresh,
-		     struct tg_error *e);
+/* Opens what is pinned if it is whole, of this build and has room for the tunnel's queues and peers beside
+ * those of before; else loads and pins afresh, with room to grow. *ret_fresh tells which. Mounts a BPF file
+ * system on /sys/fs/bpf when pin_dir lies below it and none is there. */
+int dataplane_ensure(const char *pin_dir, const struct tg_tunnel *tunnel, struct dataplane **ret_dp,
+		     bool *ret_fresh, struct tg_error *e);
 void dataplane_close(struct dataplane *dp);	/* NULL-safe; pins stay */
 /* Removes the tunnel's pins, and pin_dir itself when it is empty then. Succeeds when there are none. */
 int dataplane_unpin(const char *pin_dir, const char *tunnel, struct tg_error *e);
@@ -67,10 +70,12 @@ int dataplane_list(const char *pin_dir, char ***ret_names, size_t *ret_count, st
 
 /* Whether the programs load and attach: tries it on a device that the caller throws away afterwards. */
 int dataplane_probe(unsigned ifindex, struct tg_error *e);
+/* Whether the device takes the clocks of paced classes. */
+int dataplane_probe_clock(struct net *net, unsigned ifindex, struct tg_error *e);
 
 /* ---- attachment (attach.c) ---- */
 
-enum dp_hook { DP_HOOK_INGRESS, DP_HOOK_EGRESS };
+enum dp_hook { DP_HOOK_INGRESS, DP_HOOK_EGRESS, DP_HOOK_CLOCK /* the HTB of net_clock_ensure() */ };
 
 int dataplane_attach(const struct dataplane *dp, enum dp_prog prog, unsigned ifindex, enum dp_hook hook,
 		     struct tg_error *e);
@@ -92,11 +97,13 @@ int dataplane_detach(struct net *net, unsigned ifindex, struct tg_error *e);
 
 /*
  * Fills the slot that is not in use with `compiled` (queue_ids maps its queue
- * indices to ids of the `queues` map) and switches over with one write.
+ * indices to ids of the `queues` map, peer_numbers those of its peers to numbers
+ * of the `peers` map; NULL = each to itself) and switches over with one write.
  * *ret_generation is the new generation.
  */
 int dataplane_switch(const struct dataplane *dp, const struct tg_compiled *compiled,
-		     const unsigned *queue_ids, uint64_t *ret_generation, struct tg_error *e);
+		     const unsigned *queue_ids, const unsigned *peer_numbers, uint64_t *ret_generation,
+		     struct tg_error *e);
 int dataplane_generation(const struct dataplane *dp, uint64_t *ret_generation, struct tg_error *e);
 int dataplane_set_devices(const struct dataplane *dp, const struct tg_devices *devices, struct tg_error *e);
 int dataplane_devices_get(const struct dataplane *dp, struct tg_devices *ret_devices, struct tg_error *e);
@@ -130,16 +137,47 @@ const char *dataplane_violation_name(unsigned violation);
 /* Lower-case name of a reason without its TG_ prefix, e.g. "drop_oversize". */
 const char *dataplane_reason_name(unsigned reason);
 
+/* ---- peers (peers.c) ---- */
+
+/* Who has which number: the tunnel's peers, and those of before, which are still to be drained. */
+struct roster {
+	size_t room;			/* numbers 0..room-1 */
+	struct tg_peer_entry *entries;	/* by number: who is to have it */
+	bool *member;			/* by number: a peer of the tunnel */
+	bool *gone;			/* by number: a peer of before */
+	unsigned *numbers;		/* by index in the tunnel: the peer's number */
+};
+
+/* A tunnel without paced classes has no sessions: its roster has no members. A peer keeps the number that it
+ * has. -ENOSPC when there are not enough. */
+int roster_make(const struct dataplane *dp, const struct tg_tunnel *tunnel, struct roster *ret_roster,
+		struct tg_error *e);
+void roster_free(struct roster *roster);
+/* Writes the members into the map; after the drain, `gone` out of it. */
+int roster_put(const struct dataplane *dp, const struct roster *roster, struct tg_error *e);
+int roster_clear_gone(const struct dataplane *dp, const struct roster *roster, struct tg_error *e);
+/* Numbers that a dataplane of `tunnel` needs, beside those of `dp` (may be NULL) that are in use. */
+size_t roster_need(const struct dataplane *dp, const struct tg_tunnel *tunnel);
+/* By number: whether somebody has it. Free the array, which has dp->room entries. */
+int roster_taken(const struct dataplane *dp, bool **ret_taken, struct tg_error *e);
+
 /* ---- queues (queue.c) ---- */
 
-/* Ensures queue `id` of the tunnel: the veth pair, its TBF, program, map entries and circulating clock cells.
- */
+/* Ensures queue `id` of the tunnel: the veth pair, program, map entries and, for each member, a clock with
+ * its circulating cells. */
 int queue_ensure(const struct dataplane *dp, struct net *net, const struct tg_tunnel *tunnel, unsigned id,
-		 const struct tg_compiled_queue *queue, struct tg_error *e);
+		 const struct tg_compiled_queue *queue, const struct roster *roster, struct tg_error *e);
 /* Waits until no real cell is in the queue (bounded by its limit), then removes it. */
 int queue_drain(const struct dataplane *dp, struct net *net, unsigned id, struct tg_error *e);
-/* Whether the clock goes round: a cell left the queue within the last few periods. */
-int queue_ticking(const struct dataplane *dp, unsigned id, bool *ret_ticking, struct tg_error *e);
+/* The same for the sessions of the peers that are gone. */
+int queue_drain_gone(const struct dataplane *dp, struct net *net, unsigned id, const struct roster *roster,
+		     struct tg_error *e);
+/* ret_stopped[n]: whether the clock of session n, with wanted[n], stands still. One look at all of them, and
+ * more for a bounded time while some seem to stand. *ret_count is how many do. */
+int queue_stopped(const struct dataplane *dp, unsigned id, const bool *wanted, bool *ret_stopped,
+		  size_t *ret_count, struct tg_error *e);
+/* The clock that a queue's head carries. */
+struct net_clock queue_clock(const struct tg_queue *queue);
 /* The head's and the tail's interface names. */
 void queue_names(const char *tunnel, unsigned id, char ret_head[IFNAMSIZ], char ret_tail[IFNAMSIZ]);
 /* Whether `running` serves a class that wants `wanted` (everything equal but the devices). */

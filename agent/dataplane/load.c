@@ -19,16 +19,17 @@
 enum { PIN_PATH_MAX = 512 };
 
 const char *const dp_map_names[DP_MAP_COUNT] = {
-	[DP_POLICY] = "policy",   [DP_CONFIG] = "config", [DP_CLASSES] = "classes",
-	[DP_RULES] = "rules",     [DP_RULES4] = "rules4", [DP_RULES6] = "rules6",
-	[DP_FLOWS] = "flows",     [DP_QUEUES] = "queues", [DP_SESSIONS] = "sessions",
-	[DP_DEVICES] = "devices", [DP_PORTS] = "ports",   [DP_STATS] = "stats",
-	[DP_REASONS] = "reasons", [DP_BUDGET] = "budget", [DP_SPENDING] = "spending",
+	[DP_POLICY] = "policy",     [DP_CONFIG] = "config",   [DP_CLASSES] = "classes",
+	[DP_RULES] = "rules",       [DP_RULES4] = "rules4",   [DP_RULES6] = "rules6",
+	[DP_FLOWS] = "flows",       [DP_QUEUES] = "queues",   [DP_SESSIONS] = "sessions",
+	[DP_PEERS] = "peers",       [DP_DEVICES] = "devices", [DP_PORTS] = "ports",
+	[DP_STATS] = "stats",       [DP_REASONS] = "reasons", [DP_BUDGET] = "budget",
+	[DP_SPENDING] = "spending",
 };
 
 const char *const dp_prog_names[DP_PROG_COUNT] = {
-	[DP_EGRESS] = "tg_egress",   [DP_INGRESS] = "tg_ingress", [DP_SEGMENT] = "tg_segment",
-	[DP_RELEASE] = "tg_release", [DP_MUTE] = "tg_mute",
+	[DP_EGRESS] = "tg_egress", [DP_INGRESS] = "tg_ingress", [DP_SEGMENT] = "tg_segment",
+	[DP_STEER] = "tg_steer",   [DP_RELEASE] = "tg_release", [DP_MUTE] = "tg_mute",
 };
 
 /* What libbpf said last: the verifier's reason, mostly. */
@@ -106,6 +107,17 @@ static int open_pin(const char *pin_dir, const char *tunnel, const char *name, i
 	return 0;
 }
 
+static int map_entries(int fd, unsigned *ret_entries, struct tg_error *e)
+{
+	struct bpf_map_info info = { 0 };
+	__u32 len = sizeof(info);
+
+	if (bpf_obj_get_info_by_fd(fd, &info, &len))
+		return tg_error(e, -errno, "cannot read the size of a map: %s", strerror(errno));
+	*ret_entries = info.max_entries;
+	return 0;
+}
+
 int dataplane_open(const char *pin_dir, const char *tunnel, struct dataplane **ret_dp, struct tg_error *e)
 {
 	struct dataplane *dp = dataplane_new(tunnel);
@@ -118,6 +130,10 @@ int dataplane_open(const char *pin_dir, const char *tunnel, struct dataplane **r
 		ret = open_pin(pin_dir, tunnel, dp_map_names[i], &dp->maps[i], e);
 	for (int i = 0; i < DP_PROG_COUNT && !ret; i++)
 		ret = open_pin(pin_dir, tunnel, dp_prog_names[i], &dp->progs[i], e);
+	if (!ret)
+		ret = map_entries(dp->maps[DP_QUEUES], &dp->queues, e);
+	if (!ret)
+		ret = map_entries(dp->maps[DP_PEERS], &dp->room, e);
 	if (ret) {
 		dataplane_close(dp);
 		return ret;
@@ -141,8 +157,8 @@ static int skeleton_prog_fd(const struct guardian_bpf *skel, enum dp_prog prog)
 {
 	const struct bpf_program *const progs[DP_PROG_COUNT] = {
 		[DP_EGRESS] = skel->progs.tg_egress,   [DP_INGRESS] = skel->progs.tg_ingress,
-		[DP_SEGMENT] = skel->progs.tg_segment, [DP_RELEASE] = skel->progs.tg_release,
-		[DP_MUTE] = skel->progs.tg_mute,
+		[DP_SEGMENT] = skel->progs.tg_segment, [DP_STEER] = skel->progs.tg_steer,
+		[DP_RELEASE] = skel->progs.tg_release, [DP_MUTE] = skel->progs.tg_mute,
 	};
 
 	return bpf_program__fd(progs[prog]);
@@ -225,16 +241,39 @@ static int pin_all(struct guardian_bpf *skel, const char *pin_dir, const char *t
 	return ret;
 }
 
-static int load_skeleton(struct guardian_bpf **ret_skel, struct tg_error *e)
+/* Entries of the maps that the policy sizes. */
+struct size {
+	unsigned queues, room;
+};
+
+static int size_maps(struct guardian_bpf *skel, const struct size *size)
+{
+	int ret = bpf_map__set_max_entries(skel->maps.queues, size->queues);
+
+	if (!ret)
+		ret = bpf_map__set_max_entries(skel->maps.peers, size->room);
+	if (!ret)
+		ret = bpf_map__set_max_entries(skel->maps.sessions, size->queues * size->room);
+	return ret;
+}
+
+static int load_skeleton(const struct size *size, struct guardian_bpf **ret_skel, struct tg_error *e)
 {
 	struct guardian_bpf *skel;
+	int ret;
 
 	last_warning[0] = 0;
 	dataplane_quiet();
-	skel = guardian_bpf__open_and_load();
+	skel = guardian_bpf__open();
 	if (!skel)
-		return tg_error(e, -errno, "cannot load the BPF programs: %s: %s", strerror(errno),
-				last_warning);
+		return tg_error(e, -errno, "cannot open the BPF object: %s", strerror(errno));
+	ret = size_maps(skel, size);
+	if (!ret)
+		ret = guardian_bpf__load(skel);
+	if (ret) {
+		guardian_bpf__destroy(skel);
+		return tg_error(e, ret, "cannot load the BPF programs: %s: %s", strerror(-ret), last_warning);
+	}
 	*ret_skel = skel;
 	return 0;
 }
@@ -242,8 +281,9 @@ static int load_skeleton(struct guardian_bpf **ret_skel, struct tg_error *e)
 int dataplane_probe(unsigned ifindex, struct tg_error *e)
 {
 	struct dataplane dp = { .tunnel = "probe" };
+	const struct size size = { .queues = 1, .room = 1 };
 	struct guardian_bpf *skel;
-	int ret = load_skeleton(&skel, e);
+	int ret = load_skeleton(&size, &skel, e);
 
 	if (ret)
 		return ret;
@@ -254,29 +294,78 @@ int dataplane_probe(unsigned ifindex, struct tg_error *e)
 	return ret;
 }
 
-int dataplane_ensure(const char *pin_dir, const char *tunnel, struct dataplane **ret_dp, bool *ret_fresh,
-		     struct tg_error *e)
+int dataplane_probe_clock(struct net *net, unsigned ifindex, struct tg_error *e)
+{
+	const struct net_clock clock = { .rate = 34800, .period_ns = 5000000, .frame = 174 };
+	const struct size size = { .queues = 1, .room = 1 };
+	struct guardian_bpf *skel;
+	bool wanted = true, fresh;
+	int ret = load_skeleton(&size, &skel, e);
+
+	if (ret)
+		return ret;
+	ret = net_clock_ensure(net, ifindex, &clock, skeleton_prog_fd(skel, DP_STEER), &wanted, 1, &fresh, e);
+	guardian_bpf__destroy(skel);
+	return ret;
+}
+
+/*
+ * What the tunnel needs, and a quarter more peers, up to a power of 2: most
+ * changes then go without loading anew. Of queues twice as many: those of the
+ * policy before are drained beside the new ones.
+ */
+static struct size wanted_size(const struct dataplane *dp, const struct tg_tunnel *tunnel)
+{
+	size_t need = roster_need(dp, tunnel), paced = 0;
+	struct size size = { .queues = 2, .room = 1 };
+
+	for (size_t i = 0; i < tunnel->class_count; i++)
+		paced += tunnel->classes[i].defence == TG_DEFENCE_CONSTANT;
+	while (size.queues < 2 * paced)
+		size.queues *= 2;
+	while (size.room < need + (need > 1 ? need / 4 : 0))
+		size.room *= 2;
+	return size;
+}
+
+static bool has_room(const struct dataplane *dp, const struct size *size, size_t need)
+{
+	return dp->queues >= size->queues && dp->room >= need;
+}
+
+static int pin_afresh(struct guardian_bpf *skel, const char *pin_dir, const char *tunnel,
+		      struct dataplane **dp, struct tg_error *e)
+{
+	int ret;
+
+	dataplane_close(*dp);
+	*dp = NULL;
+	ret = pin_all(skel, pin_dir, tunnel, e);
+	return ret ? ret : dataplane_open(pin_dir, tunnel, dp, e);
+}
+
+int dataplane_ensure(const char *pin_dir, const struct tg_tunnel *tunnel, struct dataplane **ret_dp,
+		     bool *ret_fresh, struct tg_error *e)
 {
 	struct dataplane *dp = NULL;
 	struct guardian_bpf *skel;
-	bool fresh = false;
+	struct size size;
+	bool fresh;
 	int ret;
 
 	ret = mount_bpffs(pin_dir, e);
 	if (ret)
 		return ret;
-	ret = load_skeleton(&skel, e);
-	if (ret)
-		return ret;
-	ret = dataplane_open(pin_dir, tunnel, &dp, NULL);
-	if (ret || !same_build(dp, skel)) {
+	dataplane_open(pin_dir, tunnel->name, &dp, NULL);
+	size = wanted_size(dp, tunnel);
+	ret = load_skeleton(&size, &skel, e);
+	if (ret) {
 		dataplane_close(dp);
-		dp = NULL;
-		fresh = true;
-		ret = pin_all(skel, pin_dir, tunnel, e);
-		if (!ret)
-			ret = dataplane_open(pin_dir, tunnel, &dp, e);
+		return ret;
 	}
+	fresh = !dp || !same_build(dp, skel) || !has_room(dp, &size, roster_need(dp, tunnel));
+	if (fresh)
+		ret = pin_afresh(skel, pin_dir, tunnel->name, &dp, e);
 	guardian_bpf__destroy(skel);
 	if (ret)
 		return ret;

@@ -51,18 +51,29 @@ static int clear_slot(const struct dataplane *dp, enum dp_map map, size_t key_si
 	return ret;
 }
 
-static int put_prefix(const struct dataplane *dp, const struct tg_compiled_prefix *p, uint16_t slot,
-		      struct tg_error *e)
+/* A peer stands in the trie with its number, plus 1. */
+static struct tg_rule_set value_of(const struct tg_compiled_prefix *p, const unsigned *peer_numbers)
 {
+	struct tg_rule_set set = p->set;
+
+	if (p->side == TG_LPM_ALLOWED)
+		set.rules = (peer_numbers ? peer_numbers[p->peer] : p->peer) + 1ull;
+	return set;
+}
+
+static int put_prefix(const struct dataplane *dp, const struct tg_compiled_prefix *p, uint16_t slot,
+		      const unsigned *peer_numbers, struct tg_error *e)
+{
+	struct tg_rule_set value = value_of(p, peer_numbers);
 	struct tg_lpm4_key key4 = { .prefixlen = 32u + p->cidr.length, .slot = slot, .side = p->side };
 	struct tg_lpm6_key key6 = { .prefixlen = 32u + p->cidr.length, .slot = slot, .side = p->side };
 
 	if (p->cidr.family == AF_INET) {
 		memcpy(key4.addr, p->cidr.addr, sizeof(key4.addr));
-		return put(dp, DP_RULES4, &key4, &p->set, e);
+		return put(dp, DP_RULES4, &key4, &value, e);
 	}
 	memcpy(key6.addr, p->cidr.addr, sizeof(key6.addr));
-	return put(dp, DP_RULES6, &key6, &p->set, e);
+	return put(dp, DP_RULES6, &key6, &value, e);
 }
 
 static int put_classes(const struct dataplane *dp, const struct tg_compiled *c, const unsigned *queue_ids,
@@ -86,7 +97,7 @@ static int put_classes(const struct dataplane *dp, const struct tg_compiled *c, 
 }
 
 static int put_rules(const struct dataplane *dp, const struct tg_compiled *c, uint32_t slot,
-		     struct tg_error *e)
+		     const unsigned *peer_numbers, struct tg_error *e)
 {
 	int ret = 0;
 
@@ -96,7 +107,7 @@ static int put_rules(const struct dataplane *dp, const struct tg_compiled *c, ui
 		ret = put(dp, DP_RULES, &index, &c->rules[i], e);
 	}
 	for (size_t i = 0; i < c->prefix_count && !ret; i++)
-		ret = put_prefix(dp, &c->prefixes[i], (uint16_t)slot, e);
+		ret = put_prefix(dp, &c->prefixes[i], (uint16_t)slot, peer_numbers, e);
 	return ret;
 }
 
@@ -112,7 +123,8 @@ int dataplane_generation(const struct dataplane *dp, uint64_t *ret_generation, s
 }
 
 int dataplane_switch(const struct dataplane *dp, const struct tg_compiled *compiled,
-		     const unsigned *queue_ids, uint64_t *ret_generation, struct tg_error *e)
+		     const unsigned *queue_ids, const unsigned *peer_numbers, uint64_t *ret_generation,
+		     struct tg_error *e)
 {
 	struct tg_policy_word word;
 	uint32_t zero = 0, slot;
@@ -130,7 +142,7 @@ int dataplane_switch(const struct dataplane *dp, const struct tg_compiled *compi
 	if (!ret)
 		ret = put_classes(dp, compiled, queue_ids, slot, e);
 	if (!ret)
-		ret = put_rules(dp, compiled, slot, e);
+		ret = put_rules(dp, compiled, slot, peer_numbers, e);
 	if (!ret)
 		ret = put(dp, DP_CONFIG, &slot, &compiled->config, e);
 	if (!ret)

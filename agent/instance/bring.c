@@ -91,9 +91,9 @@ static int ensure_segmenter(struct net *net, const struct dataplane *dp, const s
 static int pick_queue(const struct dataplane *dp, const struct tg_queue *wanted, const bool *taken,
 		      unsigned *ret_id, struct tg_error *e)
 {
-	unsigned free_id = TG_MAX_QUEUES;
+	unsigned free_id = dp->queues;
 
-	for (unsigned id = 0; id < TG_MAX_QUEUES; id++) {
+	for (unsigned id = 0; id < dp->queues; id++) {
 		struct tg_queue queue;
 		int ret = dataplane_queue_get(dp, id, &queue, e);
 
@@ -103,18 +103,19 @@ static int pick_queue(const struct dataplane *dp, const struct tg_queue *wanted,
 			*ret_id = id;
 			return 0;
 		}
-		if (!taken[id] && !queue.head_ifindex && free_id == TG_MAX_QUEUES)
+		if (!taken[id] && !queue.head_ifindex && free_id == dp->queues)
 			free_id = id;
 	}
-	if (free_id == TG_MAX_QUEUES)
-		return tg_error(e, -ENOSPC, "%s has %d queues already; is one stuck while draining?",
-				dp->tunnel, TG_MAX_QUEUES);
+	if (free_id == dp->queues)
+		return tg_error(e, -ENOSPC, "%s has %u queues already; is one stuck while draining?",
+				dp->tunnel, dp->queues);
 	*ret_id = free_id;
 	return 0;
 }
 
 static int ensure_queues(struct net *net, const struct dataplane *dp, const struct tg_tunnel *tunnel,
-			 const struct tg_compiled *compiled, unsigned *ids, bool *taken, struct tg_error *e)
+			 const struct tg_compiled *compiled, const struct roster *roster, unsigned *ids,
+			 bool *taken, struct tg_error *e)
 {
 	int ret = 0;
 
@@ -123,28 +124,37 @@ static int ensure_queues(struct net *net, const struct dataplane *dp, const stru
 		if (ret)
 			break;
 		taken[ids[i]] = true;
-		ret = queue_ensure(dp, net, tunnel, ids[i], &compiled->queues[i], e);
+		ret = queue_ensure(dp, net, tunnel, ids[i], &compiled->queues[i], roster, e);
 	}
 	return ret;
 }
 
-static int drain_unused(struct net *net, const struct dataplane *dp, const bool *taken, struct tg_error *e)
+/* Sessions of peers, then whole queues, that the policy has no more. */
+static int drain_unused(struct net *net, const struct dataplane *dp, const bool *taken,
+			const struct roster *roster, struct tg_error *e)
 {
 	int ret = 0;
 
+	for (unsigned id = 0; id < TG_MAX_QUEUES && !ret; id++)
+		if (taken[id])
+			ret = queue_drain_gone(dp, net, id, roster, e);
+
 	for (unsigned id = 0; id < TG_MAX_QUEUES && !ret; id++) {
 		char head[IFNAMSIZ], tail[IFNAMSIZ];
-		struct tg_queue queue;
+		struct tg_queue queue = { 0 };
 		struct net_link link;
 
 		if (taken[id])
 			continue;
 		queue_names(dp->tunnel, id, head, tail);
-		ret = dataplane_queue_get(dp, id, &queue, e);
+		if (id < dp->queues)
+			ret = dataplane_queue_get(dp, id, &queue, e);
 		/* without an entry: a run was killed after it had made the devices */
 		if (!ret && (queue.head_ifindex || !net_link_get(net, head, &link, NULL)))
 			ret = queue_drain(dp, net, id, e);
 	}
+	if (!ret)
+		ret = roster_clear_gone(dp, roster, e);
 	return ret;
 }
 
@@ -235,6 +245,7 @@ static int shape_tunnel(struct instance *in, size_t n, const struct tg_policy *o
 	unsigned ids[TG_MAX_CLASSES] = { 0 };
 	bool taken[TG_MAX_QUEUES] = { false };
 	struct tg_compiled *compiled = NULL;
+	struct roster roster = { 0 };
 	struct dataplane *dp = NULL;
 	uint64_t generation;
 	bool fresh;
@@ -242,17 +253,21 @@ static int shape_tunnel(struct instance *in, size_t n, const struct tg_policy *o
 
 	ret = tg_policy_compile(in->policy, n, &compiled, e);
 	if (!ret)
-		ret = dataplane_ensure(in->pin_dir, tunnel->name, &dp, &fresh, e);
+		ret = dataplane_ensure(in->pin_dir, tunnel, &dp, &fresh, e);
+	if (!ret)
+		ret = roster_make(dp, tunnel, &roster, e);
+	if (!ret)
+		ret = roster_put(dp, &roster, e);
 	if (!ret)
 		ret = ensure_segmenter(in->net, dp, tunnel, ifindex, e);
 	if (!ret)
 		ret = dataplane_budget_set(dp, &compiled->budget, e);
 	if (!ret)
-		ret = ensure_queues(in->net, dp, tunnel, compiled, ids, taken, e);
+		ret = ensure_queues(in->net, dp, tunnel, compiled, &roster, ids, taken, e);
 	if (!ret)
 		ret = reset_renamed(dp, tunnel_of(old, tunnel->name), tunnel, e);
 	if (!ret && !tables_in_force(dp, compiled, ids, !fresh && old == in->policy))
-		ret = dataplane_switch(dp, compiled, ids, &generation, e);
+		ret = dataplane_switch(dp, compiled, ids, roster.numbers, &generation, e);
 	if (!ret)
 		ret = dataplane_attach(dp, DP_INGRESS, ifindex, DP_HOOK_INGRESS, e);
 	if (!ret)
@@ -260,7 +275,8 @@ static int shape_tunnel(struct instance *in, size_t n, const struct tg_policy *o
 	if (!ret)
 		ret = dataplane_attach(dp, DP_EGRESS, ifindex, DP_HOOK_EGRESS, e);
 	if (!ret)
-		ret = drain_unused(in->net, dp, taken, e);
+		ret = drain_unused(in->net, dp, taken, &roster, e);
+	roster_free(&roster);
 	dataplane_close(dp);
 	tg_compiled_free(compiled);
 	return ret;

@@ -65,21 +65,67 @@ static void check_pair(struct instance *in, struct report *r, const struct datap
 	check_attached(r, dp, prog, link.peer_ifindex, DP_HOOK_INGRESS, head);
 }
 
+/* The sessions of one queue: how many, and how many of them are not as they should be. */
+struct clocks {
+	size_t count, replaced, stopped, first /* that stands */;
+};
+
+static int look_at_clocks(struct instance *in, const struct dataplane *dp, unsigned id, unsigned ifindex,
+			  struct clocks *ret_clocks)
+{
+	bool *taken = NULL, *stopped = calloc(dp->room, sizeof(*stopped));
+	bool *whole = calloc(dp->room, sizeof(*whole));
+	struct clocks c = { 0 };
+	struct net_clock clock;
+	struct tg_queue queue;
+	int ret = stopped && whole ? roster_taken(dp, &taken, NULL) : -ENOMEM;
+
+	if (!ret)
+		ret = dataplane_queue_get(dp, id, &queue, NULL);
+	if (!ret) {
+		clock = queue_clock(&queue);
+		ret = net_clock_look(in->net, ifindex, &clock, dp->room, whole, NULL);
+	}
+	if (!ret)
+		ret = queue_stopped(dp, id, taken, stopped, &c.stopped, NULL);
+	for (size_t n = dp->room; !ret && n-- > 0;) {
+		c.count += taken[n];
+		c.replaced += taken[n] && !whole[n];
+		if (stopped[n])
+			c.first = n;
+	}
+	free(taken);
+	free(stopped);
+	free(whole);
+	if (!ret)
+		*ret_clocks = c;
+	return ret;
+}
+
 static void check_queue(struct instance *in, struct report *r, const struct dataplane *dp, unsigned id)
 {
 	char head[IFNAMSIZ], tail[IFNAMSIZ];
-	struct net_qdisc qdisc;
+	struct clocks clocks = { 0 };
 	struct net_link link;
-	bool ticking = false;
 
 	queue_names(dp->tunnel, id, head, tail);
 	check_pair(in, r, dp, head, DP_RELEASE);
-	if (!net_link_get(in->net, head, &link, NULL) &&
-	    (net_qdisc_get(in->net, link.ifindex, &qdisc, NULL) || strcmp(qdisc.kind, "tbf") ||
-	     strcmp(qdisc.inner, "pfifo_fast")))
-		problem(r, "tunnel %s: the clock of queue %u (tbf on %s) was replaced", dp->tunnel, id, head);
-	if (queue_ticking(dp, id, &ticking, NULL) || !ticking)
-		problem(r, "tunnel %s: queue %u stands still: its clock cell is lost", dp->tunnel, id);
+	if (net_link_get(in->net, head, &link, NULL))
+		return;
+	if (look_at_clocks(in, dp, id, link.ifindex, &clocks)) {
+		problem(r, "tunnel %s: cannot read the clocks of queue %u", dp->tunnel, id);
+		return;
+	}
+	check_attached(r, dp, DP_STEER, link.ifindex, DP_HOOK_CLOCK, head);
+	if (clocks.replaced)
+		problem(r, "tunnel %s: the clock of queue %u (htb on %s) was replaced: %zu of %zu sessions",
+			dp->tunnel, id, head, clocks.replaced, clocks.count);
+	if (clocks.stopped)
+		problem(r,
+			"tunnel %s: queue %u stands still: its clock cell is lost (%zu of %zu sessions, "
+			"first "
+			"number %zu)",
+			dp->tunnel, id, clocks.stopped, clocks.count, clocks.first);
 }
 
 static void check_classes(struct instance *in, struct report *r, const struct dataplane *dp,
@@ -319,7 +365,8 @@ static void inspect_agent(struct instance *in, struct report *r)
 
 int instance_inspect(struct instance *in, struct report *ret_report, struct tg_error *e)
 {
-	struct report r = { .tunnels = calloc(in->policy->tunnel_count, sizeof(*r.tunnels)) };
+	struct report r = { .tunnels = calloc(in->policy->tunnel_count, sizeof(*r.tunnels)),
+			    .tunnel_count = in->policy->tunnel_count };
 	bool present = true;
 	int ret;
 
@@ -344,6 +391,8 @@ int instance_inspect(struct instance *in, struct report *ret_report, struct tg_e
 
 void report_free(struct report *report)
 {
+	for (size_t i = 0; i < report->tunnel_count; i++)
+		free(report->tunnels[i].wireguard.peers);
 	free(report->tunnels);
 	free(report->problems);
 	memset(report, 0, sizeof(*report));

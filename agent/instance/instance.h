@@ -98,6 +98,7 @@ struct tunnel_report {
 
 struct report {
 	struct tunnel_report *tunnels; /* as many as the policy has */
+	size_t tunnel_count;
 	enum { AGENT_NOT_NEEDED, AGENT_RUNS, AGENT_ABSENT } agent; /* needed by flow rules */
 	char (*problems)[384];	/* one line each; none = healthy */
 	size_t problem_count;

@@ -11,7 +11,7 @@
 
 #include "instance/instance.h"
 
-enum { MAX_FILE = 1 << 20 };
+enum { MAX_FILE = 4 << 20 };
 
 static int path_in(const char *run_dir, const char *name, char **ret_path, struct tg_error *e)
 {

@@ -57,6 +57,20 @@ int net_dump(struct net *net, struct mnl_socket *socket, struct nlmsghdr *reques
 /* The same two on the rtnetlink socket, for a request without replies. */
 int net_apply(struct net *net, struct nlmsghdr *request, struct tg_error *e);
 
+/*
+ * Many requests without replies in few system calls. Each message made by
+ * net_message() is copied by net_batch_add(), which sends what has gathered when
+ * there is no more room; net_batch_end() sends the rest. Errors: the first one.
+ */
+struct net_batch {
+	struct net *net;
+	size_t used;
+	uint32_t count;
+	char buffer[32768] __attribute__((aligned(8)));
+};
+int net_batch_add(struct net_batch *batch, const struct nlmsghdr *message, struct tg_error *e);
+int net_batch_end(struct net_batch *batch, struct tg_error *e);
+
 /* The kernel's extended acknowledgement text in an NLMSG_ERROR or NLMSG_DONE message, or NULL. */
 const char *net_ack_text(const struct nlmsghdr *message);
 

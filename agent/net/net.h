@@ -113,26 +113,31 @@ bool net_rule_equal(const struct net_rule *a, const struct net_rule *b);
 
 /* ---- queueing disciplines (qdisc.c) ---- */
 
-struct net_tbf {
-	uint64_t rate;		/* bytes per second */
-	uint32_t burst;		/* bytes */
-	uint32_t limit;		/* bytes that the TBF itself accounts for; the inner queue bounds packets */
+/*
+ * The clocks of many sessions on one device: an HTB as root (1:) with a class
+ * 1:n+1 for session n, which lets one cell go per period, and pfifo_fast inside
+ * each. What no class takes is dropped, not sent: its direct queue has no room.
+ */
+struct net_clock {
+	uint64_t rate;		/* bytes per second of each session */
+	uint64_t period_ns;
+	uint32_t frame;		/* bytes of a cell */
 };
 
-/* Root TBF (handle 1:) with pfifo_fast (handle 2:) inside. An equal one is left untouched: replacing would
- * lose what waits in it. *ret_changed tells which. */
-int net_tbf_ensure(struct net *net, unsigned ifindex, const struct net_tbf *tbf, bool *ret_changed,
-		   struct tg_error *e);
-struct net_qdisc {
-	char kind[16];		/* root qdisc */
-	char inner[16];		/* of TBF's class 1:1, or "" */
-	uint64_t rate;
-	uint32_t burst;
-	bool clsact;
-	uint64_t packets, bytes, drops;
-	uint32_t backlog_packets;
-};
-int net_qdisc_get(struct net *net, unsigned ifindex, struct net_qdisc *ret_qdisc, struct tg_error *e);
+/*
+ * Ensures the HTB, `steer` (a BPF program that names the class of a packet) as
+ * its filter, and the class of each n below `count` that has wanted[n]. What is
+ * right is left untouched: making it anew would lose what waits in it.
+ * ret_fresh[n] tells which were made. Other classes stay.
+ */
+int net_clock_ensure(struct net *net, unsigned ifindex, const struct net_clock *clock, int steer,
+		     const bool *wanted, size_t count, bool *ret_fresh, struct tg_error *e);
+/* ret_whole[n]: whether session n's class is there with what belongs into it. */
+int net_clock_look(struct net *net, unsigned ifindex, const struct net_clock *clock, size_t count,
+		   bool *ret_whole, struct tg_error *e);
+/* Removes the classes of all n that have gone[n], with what waits in them. */
+int net_clock_drop(struct net *net, unsigned ifindex, const bool *gone, size_t count, struct tg_error *e);
+#define NET_CLOCK_PARENT 0x10000u	/* 1:0, where the filter is */
 
 /* ---- filters (filter.c) ---- */
 
@@ -165,9 +170,10 @@ struct wg_peer_status {
 struct wg_status {
 	uint16_t listen_port;
 	uint32_t fwmark;
-	struct wg_peer_status peers[TG_MAX_PEERS];
+	struct wg_peer_status *peers;
 	size_t peer_count;
 };
+/* Free ret_status->peers. */
 int wg_status_get(struct net *net, const char *name, enum wg_backend backend, struct wg_status *ret_status,
 		  struct tg_error *e);
 /* What an existing device is: WG_KERNEL by link kind, WG_USERSPACE by its socket; -ENODEV if neither. */

@@ -243,3 +243,75 @@ int net_apply(struct net *net, struct nlmsghdr *request, struct tg_error *e)
 {
 	return net_request(net, net->route, request, NULL, NULL, e);
 }
+
+/* ---- many requests at once ---- */
+
+enum { BATCH_MESSAGES = 64 };	/* their acknowledgements fit the socket's receive buffer */
+
+/* Returns 1 for an acknowledgement of the batch, 0 for anything else; *err keeps the first refusal. */
+static int take_ack(const struct net_batch *batch, const struct nlmsghdr *message, int *err,
+		    struct tg_error *e)
+{
+	uint32_t first = batch->net->seq - batch->count;
+
+	if (message->nlmsg_pid != mnl_socket_get_portid(batch->net->route) ||
+	    message->nlmsg_seq - first - 1 >= batch->count || message->nlmsg_type != NLMSG_ERROR)
+		return 0;
+	if (!*err)
+		*err = ack_result(message, e);
+	return 1;
+}
+
+static int take_acks(struct net_batch *batch, struct tg_error *e)
+{
+	struct net *net = batch->net;
+	uint32_t seen = 0;
+	int err = 0;
+
+	while (seen < batch->count) {
+		ssize_t got = mnl_socket_recvfrom(net->route, net->in, sizeof(net->in));
+		const struct nlmsghdr *message = (const void *)net->in;
+		int left = (int)got;
+
+		if (got < 0 && errno == EINTR)
+			continue;
+		if (got < 0)
+			return tg_error(e, -errno, "no answer from the kernel: %s", strerror(errno));
+		for (; mnl_nlmsg_ok(message, left); message = mnl_nlmsg_next(message, &left))
+			seen += (uint32_t)take_ack(batch, message, &err, e);
+	}
+	return err;
+}
+
+int net_batch_end(struct net_batch *batch, struct tg_error *e)
+{
+	int err = 0;
+
+	if (!batch->count)
+		return 0;
+	if (mnl_socket_sendto(batch->net->route, batch->buffer, batch->used) < 0)
+		err = tg_error(e, -errno, "cannot send to the kernel: %s", strerror(errno));
+	else
+		err = take_acks(batch, e);
+	batch->used = 0;
+	batch->count = 0;
+	return err;
+}
+
+int net_batch_add(struct net_batch *batch, const struct nlmsghdr *message, struct tg_error *e)
+{
+	size_t size = MNL_ALIGN(message->nlmsg_len);
+	struct nlmsghdr *copy;
+	int err = 0;
+
+	if (batch->count == BATCH_MESSAGES || batch->used + size > sizeof(batch->buffer))
+		err = net_batch_end(batch, e);
+	if (err)
+		return err;
+	copy = (void *)(batch->buffer + batch->used);
+	memcpy(copy, message, size);
+	copy->nlmsg_seq = ++batch->net->seq;
+	batch->used += size;
+	batch->count++;
+	return 0;
+}

@@ -1,154 +1,183 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <errno.h>
-#include <linux/gen_stats.h>
+#include <linux/if_ether.h>
+#include <linux/pkt_cls.h>
 #include <linux/pkt_sched.h>
+#include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "net/htb.h"
 #include "net/internal.h"
-#include "net/tbf.h"
 
-#define TBF_HANDLE TC_H_MAKE(1u << 16, 0)
-#define TBF_CLASS TC_H_MAKE(1u << 16, 1)
-#define INNER_HANDLE TC_H_MAKE(2u << 16, 0)
+#define HTB_HANDLE TC_H_MAKE(1u << 16, 0)
+/* of the pfifo_fast in class 1:n+1; 1: is the HTB's own */
+#define INNER_HANDLE(n) TC_H_MAKE(((uint32_t)(n) + 2) << 16, 0)
 
-/* ---- TBF's numbers ---- */
+_Static_assert(HTB_HANDLE == NET_CLOCK_PARENT, "the filter sits at the HTB");
 
-enum { TICK_NS = 64 };		/* PSCHED_SHIFT: unchanged since high resolution timers came in */
+enum {
+	TICK_NS = 64,		/* PSCHED_SHIFT: unchanged since high resolution timers came in */
+	FILTER_PRIORITY = 1,
+	FILTER_HANDLE = 0x5447,
+};
 
-uint32_t tbf_ticks(uint64_t rate, uint32_t bytes)
+static uint32_t class_of(size_t n)
 {
-	/* bytes < 2^32 and 10^9 < 2^30: the product fits */
-	uint64_t ticks = (uint64_t)bytes * 1000000000u / rate / TICK_NS;
-
-	return ticks > UINT32_MAX ? UINT32_MAX : (uint32_t)ticks;
+	return HTB_HANDLE | (uint32_t)(n + 1);
 }
 
-uint32_t tbf_bytes(uint64_t rate, uint32_t ticks)
-{
-	/* the kernel cut the time to whole ticks: the middle of the tick is the best guess */
-	__uint128_t ns = (uint64_t)ticks * TICK_NS + TICK_NS / 2;
-	__uint128_t bytes = (ns * rate + 500000000u) / 1000000000u;
+/* ---- HTB's numbers ---- */
 
-	return bytes > UINT32_MAX ? UINT32_MAX : (uint32_t)bytes;
+/*
+ * A class may send while its tokens are not below 0, and then owes a cell. The
+ * tokens that gather beyond that make good the lateness of a timer: half a cell,
+ * so that the grid keeps its mean and two cells cannot close up to less than
+ * half a period.
+ */
+uint32_t htb_slack_ticks(uint64_t period_ns)
+{
+	return (uint32_t)(period_ns / 2 / TICK_NS);
 }
 
-bool tbf_same_burst(uint64_t rate, uint32_t bytes, uint32_t ticks)
+void htb_options(const struct net_clock *clock, struct tc_htb_opt *ret_options)
 {
-	uint32_t want = tbf_ticks(rate, bytes);
-	/* the kernel multiplies by a rounded reciprocal of the rate */
-	uint32_t slack = 1 + want / 1000000;
-
-	return (want > ticks ? want - ticks : ticks - want) <= slack;
-}
-
-void tbf_options(const struct net_tbf *tbf, unsigned mtu, struct tc_tbf_qopt *ret_options)
-{
-	struct tc_tbf_qopt options;
+	struct tc_htb_opt options;
 
 	memset(&options, 0, sizeof(options));
+	/* with a link layer that is stated the kernel wants no rate table */
 	options.rate.linklayer = TC_LINKLAYER_ETHERNET;
-	options.rate.rate = tbf->rate >= UINT32_MAX ? UINT32_MAX : (uint32_t)tbf->rate;
-	options.limit = tbf->limit;
-	options.buffer = tbf_ticks(tbf->rate, tbf->burst);
-	options.mtu = tbf_ticks(tbf->rate, mtu);
+	options.rate.rate = clock->rate >= UINT32_MAX ? UINT32_MAX : (uint32_t)clock->rate;
+	options.ceil = options.rate;
+	options.buffer = options.cbuffer = htb_slack_ticks(clock->period_ns);
+	options.quantum = clock->frame;
 	*ret_options = options;
 }
 
 /* ---- reading ---- */
 
-struct qdisc_state {
-	unsigned ifindex;
-	struct net_qdisc shown;
-	uint32_t root_handle, inner_handle;
-	uint32_t limit, burst_ticks;
+struct class_state {
+	uint64_t rate, ceil;
+	uint32_t buffer, cbuffer, quantum;
+	bool inner;		/* pfifo_fast under our handle */
 };
 
-static void read_tbf(const struct nlattr *nest, struct qdisc_state *state)
-{
-	const struct nlattr *table[TCA_TBF_MAX + 1] = { NULL };
-	struct net_attrs attrs = { table, TCA_TBF_MAX };
-	struct tc_tbf_qopt options;
+struct clock_state {
+	unsigned ifindex;
+	uint32_t root_handle;
+	bool htb;		/* the root is an HTB without a direct queue */
+	struct class_state *classes;
+	size_t count;
+};
 
-	if (!nest || mnl_attr_parse_nested(nest, net_gather, &attrs) < 0 || !table[TCA_TBF_PARMS] ||
-	    mnl_attr_get_payload_len(table[TCA_TBF_PARMS]) < sizeof(options))
-		return;
-	memcpy(&options, mnl_attr_get_payload(table[TCA_TBF_PARMS]), sizeof(options));
-	state->shown.rate =
-		table[TCA_TBF_RATE64] ? mnl_attr_get_u64(table[TCA_TBF_RATE64]) : options.rate.rate;
-	state->shown.burst = tbf_bytes(state->shown.rate, options.buffer);
-	state->burst_ticks = options.buffer;
-	state->limit = options.limit;
+static bool is_closed_htb(const struct nlattr **table)
+{
+	const struct nlattr *options[TCA_HTB_MAX + 1] = { NULL };
+	struct net_attrs attrs = { options, TCA_HTB_MAX };
+	char kind[16];
+
+	net_attr_text(table[TCA_KIND], kind, sizeof(kind));
+	return !strcmp(kind, "htb") && table[TCA_OPTIONS] &&
+	       mnl_attr_parse_nested(table[TCA_OPTIONS], net_gather, &attrs) >= 0 &&
+	       !net_attr_u32(options[TCA_HTB_DIRECT_QLEN], 1);
 }
 
-static void read_stats(const struct nlattr *nest, struct net_qdisc *shown)
+/* Number of the session whose class that is, or `count` if there is none. */
+static size_t session_of(const struct clock_state *state, uint32_t class)
 {
-	const struct nlattr *table[TCA_STATS_MAX + 1] = { NULL };
-	struct net_attrs attrs = { table, TCA_STATS_MAX };
-	struct gnet_stats_basic basic;
-	struct gnet_stats_queue queue;
+	uint32_t minor = TC_H_MIN(class);
 
-	if (!nest || mnl_attr_parse_nested(nest, net_gather, &attrs) < 0)
-		return;
-	if (table[TCA_STATS_BASIC] && mnl_attr_get_payload_len(table[TCA_STATS_BASIC]) >= 12) {
-		memset(&basic, 0, sizeof(basic));
-		memcpy(&basic, mnl_attr_get_payload(table[TCA_STATS_BASIC]), 12);
-		shown->bytes = basic.bytes;
-		shown->packets = basic.packets;
-	}
-	/* beside it when the 32 bits have run over */
-	if (table[TCA_STATS_PKT64] && mnl_attr_get_payload_len(table[TCA_STATS_PKT64]) >= sizeof(uint64_t))
-		shown->packets = mnl_attr_get_u64(table[TCA_STATS_PKT64]);
-	if (table[TCA_STATS_QUEUE] && mnl_attr_get_payload_len(table[TCA_STATS_QUEUE]) >= sizeof(queue)) {
-		memcpy(&queue, mnl_attr_get_payload(table[TCA_STATS_QUEUE]), sizeof(queue));
-		shown->drops = queue.drops;
-		shown->backlog_packets = queue.qlen;
-	}
+	return TC_H_MAJ(class) == HTB_HANDLE && minor && minor <= state->count ? minor - 1 : state->count;
 }
 
-static void read_root(const struct tcmsg *header, const struct nlattr **table, struct qdisc_state *state)
+static int parse_reply(const struct nlmsghdr *reply, const struct nlattr **table,
+		       const struct tcmsg **ret_header)
 {
-	state->root_handle = header->tcm_handle;
-	net_attr_text(table[TCA_KIND], state->shown.kind, sizeof(state->shown.kind));
-	read_stats(table[TCA_STATS2], &state->shown);
-	if (!strcmp(state->shown.kind, "tbf"))
-		read_tbf(table[TCA_OPTIONS], state);
+	struct net_attrs attrs = { table, TCA_MAX };
+
+	*ret_header = mnl_nlmsg_get_payload(reply);
+	if (mnl_nlmsg_get_payload_len(reply) < sizeof(**ret_header) ||
+	    mnl_attr_parse(reply, sizeof(**ret_header), net_gather, &attrs) < 0)
+		return -EBADMSG;
+	return 0;
 }
 
 static int take_qdisc(const struct nlmsghdr *reply, void *data)
 {
 	const struct nlattr *table[TCA_MAX + 1] = { NULL };
-	struct net_attrs attrs = { table, TCA_MAX };
-	const struct tcmsg *header = mnl_nlmsg_get_payload(reply);
-	struct qdisc_state *state = data;
+	struct clock_state *state = data;
+	const struct tcmsg *header;
 	char kind[16];
+	size_t n;
+	int err = parse_reply(reply, table, &header);
 
-	if (mnl_nlmsg_get_payload_len(reply) < sizeof(*header) ||
-	    mnl_attr_parse(reply, sizeof(*header), net_gather, &attrs) < 0)
-		return -EBADMSG;
-	if (header->tcm_ifindex != (int)state->ifindex)
-		return 0;
-	net_attr_text(table[TCA_KIND], kind, sizeof(kind));
+	if (err || header->tcm_ifindex != (int)state->ifindex)
+		return err;
 	if (header->tcm_parent == TC_H_ROOT) {
-		read_root(header, table, state);
-	} else if (header->tcm_parent == TBF_CLASS) {
-		state->inner_handle = header->tcm_handle;
-		memcpy(state->shown.inner, kind, sizeof(kind));
-	} else if (header->tcm_parent == TC_H_CLSACT && !strcmp(kind, "clsact")) {
-		state->shown.clsact = true;
+		state->root_handle = header->tcm_handle;
+		state->htb = header->tcm_handle == HTB_HANDLE && is_closed_htb(table);
 	}
+	n = session_of(state, header->tcm_parent);
+	net_attr_text(table[TCA_KIND], kind, sizeof(kind));
+	if (n < state->count)
+		state->classes[n].inner =
+			header->tcm_handle == INNER_HANDLE(n) && !strcmp(kind, "pfifo_fast");
 	return 0;
 }
 
-static void qdisc_restart(void *data)
+static void read_class(const struct nlattr *nest, struct class_state *class)
 {
-	struct qdisc_state *state = data;
+	const struct nlattr *table[TCA_HTB_MAX + 1] = { NULL };
+	struct net_attrs attrs = { table, TCA_HTB_MAX };
+	struct tc_htb_opt options;
 
-	*state = (struct qdisc_state){ .ifindex = state->ifindex };
+	if (!nest || mnl_attr_parse_nested(nest, net_gather, &attrs) < 0 || !table[TCA_HTB_PARMS] ||
+	    mnl_attr_get_payload_len(table[TCA_HTB_PARMS]) < sizeof(options))
+		return;
+	memcpy(&options, mnl_attr_get_payload(table[TCA_HTB_PARMS]), sizeof(options));
+	class->rate = table[TCA_HTB_RATE64] ? mnl_attr_get_u64(table[TCA_HTB_RATE64]) : options.rate.rate;
+	class->ceil = table[TCA_HTB_CEIL64] ? mnl_attr_get_u64(table[TCA_HTB_CEIL64]) : options.ceil.rate;
+	class->buffer = options.buffer;
+	class->cbuffer = options.cbuffer;
+	class->quantum = options.quantum;
 }
 
-static struct nlmsghdr *qdisc_message(struct net *net, uint16_t type, uint16_t flags, unsigned ifindex,
-				      uint32_t handle, uint32_t parent)
+static int take_class(const struct nlmsghdr *reply, void *data)
+{
+	const struct nlattr *table[TCA_MAX + 1] = { NULL };
+	struct clock_state *state = data;
+	const struct tcmsg *header;
+	size_t n;
+	int err = parse_reply(reply, table, &header);
+
+	if (err || header->tcm_ifindex != (int)state->ifindex)
+		return err;
+	n = session_of(state, header->tcm_handle);
+	if (n < state->count && header->tcm_parent == TC_H_ROOT)
+		read_class(table[TCA_OPTIONS], &state->classes[n]);
+	return 0;
+}
+
+static void clock_restart(void *data)
+{
+	struct clock_state *state = data;
+
+	state->root_handle = 0;
+	state->htb = false;
+	for (size_t n = 0; n < state->count; n++)
+		state->classes[n].inner = false;
+}
+
+static void class_restart(void *data)
+{
+	struct clock_state *state = data;
+
+	for (size_t n = 0; n < state->count; n++)
+		state->classes[n].rate = 0;
+}
+
+static struct nlmsghdr *tc_message(struct net *net, uint16_t type, uint16_t flags, unsigned ifindex,
+				   uint32_t handle, uint32_t parent)
 {
 	struct nlmsghdr *message = net_message(net, type, flags);
 	struct tcmsg *header = mnl_nlmsg_put_extra_header(message, sizeof(*header));
@@ -160,109 +189,186 @@ static struct nlmsghdr *qdisc_message(struct net *net, uint16_t type, uint16_t f
 	return message;
 }
 
-static int qdisc_read(struct net *net, unsigned ifindex, struct qdisc_state *ret_state, struct tg_error *e)
+/* Free ret_state->classes. */
+static int clock_read(struct net *net, unsigned ifindex, size_t count, struct clock_state *ret_state,
+		      struct tg_error *e)
 {
-	struct qdisc_state state = { .ifindex = ifindex };
+	struct clock_state state = { .ifindex = ifindex, .count = count };
 	int err;
 
-	err = net_dump(net, net->route, qdisc_message(net, RTM_GETQDISC, NLM_F_DUMP, ifindex, 0, 0),
-		       take_qdisc, qdisc_restart, &state, e);
-	if (err)
+	state.classes = calloc(count ? count : 1, sizeof(*state.classes));
+	if (!state.classes)
+		return tg_error(e, -ENOMEM, "out of memory");
+	err = net_dump(net, net->route, tc_message(net, RTM_GETQDISC, NLM_F_DUMP, ifindex, 0, 0), take_qdisc,
+		       clock_restart, &state, e);
+	if (!err && state.htb)
+		err = net_dump(net, net->route, tc_message(net, RTM_GETTCLASS, NLM_F_DUMP, ifindex, 0, 0),
+			       take_class, class_restart, &state, e);
+	if (err) {
+		free(state.classes);
 		return tg_error_prefix(e, err, "cannot list the qdiscs of device %u", ifindex);
+	}
 	*ret_state = state;
 	return 0;
 }
 
-int net_qdisc_get(struct net *net, unsigned ifindex, struct net_qdisc *ret_qdisc, struct tg_error *e)
+static bool same_class(const struct class_state *class, const struct net_clock *clock)
 {
-	struct qdisc_state state;
-	int err = qdisc_read(net, ifindex, &state, e);
+	uint32_t slack = htb_slack_ticks(clock->period_ns);
 
-	if (!err)
-		*ret_qdisc = state.shown;
-	return err;
+	return class->rate == clock->rate && class->ceil == clock->rate && class->buffer == slack &&
+	       class->cbuffer == slack && class->quantum == clock->frame;
+}
+
+int net_clock_look(struct net *net, unsigned ifindex, const struct net_clock *clock, size_t count,
+		   bool *ret_whole, struct tg_error *e)
+{
+	struct clock_state state;
+	int err = clock_read(net, ifindex, count, &state, e);
+
+	if (err)
+		return err;
+	for (size_t n = 0; n < count; n++)
+		ret_whole[n] = state.htb && same_class(&state.classes[n], clock) && state.classes[n].inner;
+	free(state.classes);
+	return 0;
 }
 
 /* ---- changing ---- */
 
-static int put_tbf(struct net *net, unsigned ifindex, const struct net_tbf *tbf, struct tg_error *e)
+static int put_root(struct net *net, const struct clock_state *state, struct tg_error *e)
 {
+	const struct tc_htb_glob init = { .version = TC_HTB_PROTOVER, .rate2quantum = 10 };
 	struct nlmsghdr *message;
-	struct tc_tbf_qopt options;
 	struct nlattr *nest;
+	int err = 0;
 
-	message = qdisc_message(net, RTM_NEWQDISC, NLM_F_CREATE | NLM_F_REPLACE, ifindex, TBF_HANDLE,
-				TC_H_ROOT);
-	mnl_attr_put_strz(message, TCA_KIND, "tbf");
+	/* the kernel changes neither the kind of a qdisc under its handle nor an HTB's options */
+	if (state->root_handle == HTB_HANDLE)
+		err = net_apply(net, tc_message(net, RTM_DELQDISC, 0, state->ifindex, HTB_HANDLE, TC_H_ROOT),
+				e);
+	if (err)
+		return err;
+	message = tc_message(net, RTM_NEWQDISC, NLM_F_CREATE | NLM_F_REPLACE, state->ifindex, HTB_HANDLE,
+			     TC_H_ROOT);
+	mnl_attr_put_strz(message, TCA_KIND, "htb");
 	nest = mnl_attr_nest_start(message, TCA_OPTIONS);
-	/* TCA_TBF_BURST gives the burst in bytes; the time in the old structure stands in for it on kernels
-	 * before 3.13 alone. With a link layer that is stated the kernel wants no rate table. */
-	tbf_options(tbf, tbf->burst, &options);
-	mnl_attr_put(message, TCA_TBF_PARMS, sizeof(options), &options);
-	mnl_attr_put_u32(message, TCA_TBF_BURST, tbf->burst);
-	if (tbf->rate >= UINT32_MAX)
-		mnl_attr_put_u64(message, TCA_TBF_RATE64, tbf->rate);
+	mnl_attr_put(message, TCA_HTB_INIT, sizeof(init), &init);
+	mnl_attr_put_u32(message, TCA_HTB_DIRECT_QLEN, 0);
 	mnl_attr_nest_end(message, nest);
 	return net_apply(net, message, e);
 }
 
-/*
- * pfifo_fast sizes its rings by the link's transmit queue length when it is
- * made, so that length must be set before; the TBF's own `limit` only bounds
- * the byte queue that it makes for itself and that this one replaces.
- */
-static int put_inner(struct net *net, unsigned ifindex, struct tg_error *e)
+static int put_filter(struct net *net, unsigned ifindex, int steer, struct tg_error *e)
 {
-	struct nlmsghdr *message;
+	uint32_t info = TC_H_MAKE((uint32_t)FILTER_PRIORITY << 16, htons(ETH_P_ALL));
+	struct nlmsghdr *message = tc_message(net, RTM_NEWTFILTER, NLM_F_CREATE | NLM_F_REPLACE, ifindex,
+					      FILTER_HANDLE, HTB_HANDLE);
+	struct tcmsg *header = mnl_nlmsg_get_payload(message);
+	struct nlattr *nest;
 
-	message = qdisc_message(net, RTM_NEWQDISC, NLM_F_CREATE | NLM_F_REPLACE, ifindex, INNER_HANDLE,
-				TBF_CLASS);
-	mnl_attr_put_strz(message, TCA_KIND, "pfifo_fast");
+	header->tcm_info = info;
+	mnl_attr_put_strz(message, TCA_KIND, "bpf");
+	nest = mnl_attr_nest_start(message, TCA_OPTIONS);
+	mnl_attr_put_u32(message, TCA_BPF_FD, (uint32_t)steer);
+	mnl_attr_put_strz(message, TCA_BPF_NAME, "tg_steer");
+	mnl_attr_put_u32(message, TCA_BPF_FLAGS, TCA_BPF_FLAG_ACT_DIRECT);
+	/* the program gives the minor number alone */
+	mnl_attr_put_u32(message, TCA_BPF_CLASSID, HTB_HANDLE);
+	mnl_attr_nest_end(message, nest);
 	return net_apply(net, message, e);
 }
 
-static bool same_tbf(const struct qdisc_state *state, const struct net_tbf *tbf)
+static int add_class(struct net_batch *batch, unsigned ifindex, size_t n, const struct net_clock *clock,
+		     struct tg_error *e)
 {
-	return !strcmp(state->shown.kind, "tbf") && state->root_handle == TBF_HANDLE &&
-	       state->shown.rate == tbf->rate && state->limit == tbf->limit &&
-	       tbf_same_burst(tbf->rate, tbf->burst, state->burst_ticks);
+	struct nlmsghdr *message = tc_message(batch->net, RTM_NEWTCLASS, NLM_F_CREATE | NLM_F_REPLACE,
+					      ifindex, class_of(n), HTB_HANDLE);
+	struct tc_htb_opt options;
+	struct nlattr *nest;
+
+	htb_options(clock, &options);
+	mnl_attr_put_strz(message, TCA_KIND, "htb");
+	nest = mnl_attr_nest_start(message, TCA_OPTIONS);
+	mnl_attr_put(message, TCA_HTB_PARMS, sizeof(options), &options);
+	if (clock->rate >= UINT32_MAX) {
+		mnl_attr_put_u64(message, TCA_HTB_RATE64, clock->rate);
+		mnl_attr_put_u64(message, TCA_HTB_CEIL64, clock->rate);
+	}
+	mnl_attr_nest_end(message, nest);
+	return net_batch_add(batch, message, e);
 }
 
-static bool same_inner(const struct qdisc_state *state)
+/* It sizes its rings by the link's transmit queue length when it is made: that length must be set before. */
+static int add_inner(struct net_batch *batch, unsigned ifindex, size_t n, struct tg_error *e)
 {
-	return !strcmp(state->shown.inner, "pfifo_fast") && state->inner_handle == INNER_HANDLE;
+	struct nlmsghdr *message = tc_message(batch->net, RTM_NEWQDISC, NLM_F_CREATE | NLM_F_REPLACE, ifindex,
+					      INNER_HANDLE(n), class_of(n));
+
+	mnl_attr_put_strz(message, TCA_KIND, "pfifo_fast");
+	return net_batch_add(batch, message, e);
 }
 
-int net_tbf_ensure(struct net *net, unsigned ifindex, const struct net_tbf *tbf, bool *ret_changed,
-		   struct tg_error *e)
+static int put_classes(struct net *net, const struct clock_state *state, const struct net_clock *clock,
+		       const bool *wanted, bool *ret_fresh, struct tg_error *e)
 {
-	struct qdisc_state state;
-	bool changed = false;
+	struct net_batch *batch = malloc(sizeof(*batch));
+	int err = 0;
+
+	if (!batch)
+		return tg_error(e, -ENOMEM, "out of memory");
+	batch->net = net;
+	batch->used = 0;
+	batch->count = 0;
+	for (size_t n = 0; n < state->count && !err; n++) {
+		bool same = same_class(&state->classes[n], clock);
+
+		ret_fresh[n] = wanted[n] && (!same || !state->classes[n].inner);
+		if (wanted[n] && !same)
+			err = add_class(batch, state->ifindex, n, clock, e);
+		if (ret_fresh[n] && !err && !state->classes[n].inner)
+			err = add_inner(batch, state->ifindex, n, e);
+	}
+	if (!err)
+		err = net_batch_end(batch, e);
+	free(batch);
+	return err;
+}
+
+int net_clock_ensure(struct net *net, unsigned ifindex, const struct net_clock *clock, int steer,
+		     const bool *wanted, size_t count, bool *ret_fresh, struct tg_error *e)
+{
+	struct clock_state state;
 	int err;
 
-	if (!tbf->rate || !tbf->burst)
-		return tg_error(e, -EINVAL, "device %u: a TBF needs a rate and a burst", ifindex);
-	err = qdisc_read(net, ifindex, &state, e);
+	if (!clock->rate || !clock->frame || !clock->period_ns)
+		return tg_error(e, -EINVAL, "device %u: a clock needs a rate, a period and a cell", ifindex);
+	err = clock_read(net, ifindex, count, &state, e);
 	if (err)
 		return err;
-	if (!same_tbf(&state, tbf)) {
-		changed = true;
-		/* the kernel does not change the kind of a qdisc under its handle */
-		if (state.root_handle == TBF_HANDLE && strcmp(state.shown.kind, "tbf"))
+	if (!state.htb) {
+		memset(state.classes, 0, count * sizeof(*state.classes));
+		err = put_root(net, &state, e);
+	}
+	if (!err)
+		err = put_filter(net, ifindex, steer, e);
+	if (!err)
+		err = put_classes(net, &state, clock, wanted, ret_fresh, e);
+	free(state.classes);
+	return err ? tg_error_prefix(e, err, "device %u: cannot set the clocks (htb)", ifindex) : 0;
+}
+
+int net_clock_drop(struct net *net, unsigned ifindex, const bool *gone, size_t count, struct tg_error *e)
+{
+	int err = 0;
+
+	for (size_t n = 0; n < count && !err; n++) {
+		if (gone[n])
 			err = net_apply(
-				net, qdisc_message(net, RTM_DELQDISC, 0, ifindex, TBF_HANDLE, TC_H_ROOT), e);
-		if (!err)
-			err = put_tbf(net, ifindex, tbf, e);
+				net, tc_message(net, RTM_DELTCLASS, 0, ifindex, class_of(n), HTB_HANDLE), e);
+		/* gone already, or with its device */
+		if (err == -ENOENT || err == -ENODEV || err == -EINVAL)
+			err = 0;
 	}
-	/* a TBF that was changed in place has kept what is inside it, a new one has not */
-	if (!err && changed)
-		err = qdisc_read(net, ifindex, &state, e);
-	if (!err && !same_inner(&state)) {
-		changed = true;
-		err = put_inner(net, ifindex, e);
-	}
-	if (err)
-		return tg_error_prefix(e, err, "device %u: cannot set the TBF", ifindex);
-	*ret_changed = changed;
-	return 0;
+	return err ? tg_error_prefix(e, err, "device %u: cannot remove a clock", ifindex) : 0;
 }

@@ -24,7 +24,8 @@ const struct wg_peer_state *wg_state_peer(const struct wg_state *state, const ui
 /* The keys that a tunnel's files hold. Wipe with wg_secrets_wipe(). */
 struct wg_secrets {
 	uint8_t private_key[TG_KEY_LEN];
-	uint8_t preshared[TG_MAX_PEERS][TG_KEY_LEN]; /* all zero = none, as in the protocol */
+	uint8_t (*preshared)[TG_KEY_LEN]; /* one per peer; all zero = none, as in the protocol */
+	size_t count;
 };
 
 int wg_secrets_read(const struct tg_tunnel *tunnel, struct wg_secrets *ret_secrets, struct tg_error *e);

@@ -90,6 +90,9 @@ enum wg_allowed wg_change_allowed(const struct wg_change *change, const struct t
 
 void wg_secrets_wipe(struct wg_secrets *secrets)
 {
+	if (secrets->preshared)
+		explicit_bzero(secrets->preshared, secrets->count * sizeof(*secrets->preshared));
+	free(secrets->preshared);
 	explicit_bzero(secrets, sizeof(*secrets));
 }
 
@@ -104,12 +107,14 @@ static bool all_zero(const uint8_t *key)
 
 int wg_secrets_read(const struct tg_tunnel *tunnel, struct wg_secrets *ret_secrets, struct tg_error *e)
 {
-	struct wg_secrets secrets;
+	struct wg_secrets secrets = { .count = tunnel->peer_count };
 	int err;
 
-	memset(&secrets, 0, sizeof(secrets));
-	if (!tunnel->key_file || tunnel->peer_count > TG_MAX_PEERS)
-		return tg_error(e, -EINVAL, "tunnel %s: no key file, or too many peers", tunnel->name);
+	if (!tunnel->key_file)
+		return tg_error(e, -EINVAL, "tunnel %s: no key file", tunnel->name);
+	secrets.preshared = calloc(tunnel->peer_count + 1, sizeof(*secrets.preshared));
+	if (!secrets.preshared)
+		return tg_error(e, -ENOMEM, "out of memory");
 	err = wg_key_file_read(tunnel->key_file, secrets.private_key, e);
 	/* WireGuard takes it for the absence of a key, and the tunnel would stay dead without a word */
 	if (!err && all_zero(secrets.private_key))
@@ -117,10 +122,13 @@ int wg_secrets_read(const struct tg_tunnel *tunnel, struct wg_secrets *ret_secre
 	for (size_t i = 0; i < tunnel->peer_count && !err; i++)
 		if (tunnel->peers[i].preshared_key_file)
 			err = wg_key_file_read(tunnel->peers[i].preshared_key_file, secrets.preshared[i], e);
-	if (!err)
-		*ret_secrets = secrets;
-	wg_secrets_wipe(&secrets);
-	return err;
+	if (err) {
+		wg_secrets_wipe(&secrets);
+		return err;
+	}
+	*ret_secrets = secrets;
+	explicit_bzero(&secrets, sizeof(secrets));
+	return 0;
 }
 
 int wg_keys_check(const struct tg_tunnel *tunnel, struct tg_error *e)
@@ -186,14 +194,14 @@ int wg_status_get(struct net *net, const char *name, enum wg_backend backend, st
 
 	if (err)
 		return err;
-	memset(&status, 0, sizeof(status));
 	peers = state.peers.data;
-	status.listen_port = state.listen_port;
-	status.fwmark = state.fwmark;
-	/* a device that others configure may have more */
-	for (size_t i = 0; i < state.peers.count && i < TG_MAX_PEERS; i++)
+	status = (struct wg_status){ .listen_port = state.listen_port, .fwmark = state.fwmark };
+	status.peers = calloc(state.peers.count + 1, sizeof(*status.peers));
+	for (size_t i = 0; status.peers && i < state.peers.count; i++)
 		status.peers[status.peer_count++] = peers[i].status;
 	wg_state_free(&state);
+	if (!status.peers)
+		return tg_error(e, -ENOMEM, "out of memory");
 	*ret_status = status;
 	return 0;
 }

@@ -56,13 +56,11 @@ static int need_veth(const struct probe_context *c, struct tg_error *e)
 	return c->veth ? 0 : tg_error(e, -ENODEV, "not tried: it needs veth");
 }
 
-static int probe_tbf(struct probe_context *c, struct tg_error *e)
+static int probe_htb(struct probe_context *c, struct tg_error *e)
 {
-	const struct net_tbf tbf = { .rate = 34800, .burst = 261, .limit = 17400 };
-	bool changed;
 	int ret = need_veth(c, e);
 
-	return ret ? ret : net_tbf_ensure(c->net, c->veth, &tbf, &changed, e);
+	return ret ? ret : dataplane_probe_clock(c->net, c->veth, e);
 }
 
 static int probe_programs(struct probe_context *c, struct tg_error *e)
@@ -171,7 +169,7 @@ static int probe_cgroup2(struct probe_context *c, struct tg_error *e)
 
 static const struct probe probes[] = {
 	{ "veth", "queues and segmenter", "CONFIG_VETH", true, probe_veth },
-	{ "tbf", "the clock of paced classes", "CONFIG_NET_SCH_TBF", true, probe_tbf },
+	{ "htb", "the clock of paced classes", "CONFIG_NET_SCH_HTB", true, probe_htb },
 	{ "programs", "classify, pad, pace", "CONFIG_BPF_SYSCALL, CONFIG_NET_CLS_BPF, CONFIG_NET_SCH_INGRESS",
 	  true, probe_programs },
 	{ "rules", "routing into the tunnel, fail closed",

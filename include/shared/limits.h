@@ -6,7 +6,8 @@
 #define TG_MAX_CLASSES 32	/* per tunnel and policy generation */
 #define TG_MAX_RULES 64		/* one bit each in an LPM value */
 #define TG_MAX_QUEUES 64	/* paced queues alive at once, draining ones included */
-#define TG_MAX_PREFIXES 8192	/* LPM entries per family, both generations */
+#define TG_MAX_PREFIXES 65536	/* LPM entries per family, both generations */
+#define TG_MAX_PEERS 4096	/* per tunnel: sessions of one queue */
 #define TG_MAX_FLOWS 65536	/* LRU: flows that the classifier has decided */
 #define TG_MAX_BUCKETS 8	/* sizes of a `buckets` class */
 #define TG_MAX_PORTS 256	/* internal devices whose packets were shaped already */

@@ -26,7 +26,7 @@
 /*
  * Clock cells in a row, each less than half a period behind the cell before it,
  * that prove that nothing paces the queue. Late processing makes up to three: two
- * clock cells that waited for the processor, and the one that the TBF's half a cell of
+ * clock cells that waited for the processor, and the one that the clock's half a cell of
  * spare tokens lets go.
  */
 #define TG_FAST_TICKS 6u
@@ -51,7 +51,7 @@ struct tg_session_state {
 	__u32 reserved;
 };
 
-/* map `sessions`, ARRAY[TG_MAX_QUEUES]; read it with BPF_F_LOCK */
+/* map `sessions`, ARRAY, index = first entry of the queue + peer; read it with BPF_F_LOCK */
 struct tg_session {
 	struct bpf_spin_lock lock;
 	__u32 reserved;
@@ -270,7 +270,7 @@ tg_inline enum tg_release tg_session_release(struct tg_session_state *s, const s
 	if (cell->real) {
 		tg_session_count_real(s, cell->number);
 		/*
-		 * So that a queue without its TBF sends no burst: no more than four times the rate. The TBF
+		 * So that a queue without its clock sends no burst: no more than four times the rate. The clock
 		 * itself never lets two cells close up to less than half a period.
 		 */
 		if ((s->fast >= TG_FAST_TICKS || s->overdue > TG_FAST_TICKS) &&

@@ -84,7 +84,7 @@ struct tg_rule {
 enum tg_lpm_side {
 	TG_LPM_TO = 0,		/* destination address of an outgoing packet */
 	TG_LPM_FROM = 1,	/* its source address */
-	TG_LPM_ALLOWED = 2,	/* its destination address: an entry = some peer has it in allowed_ips */
+	TG_LPM_ALLOWED = 2,	/* its destination address: which peer has it in allowed_ips */
 };
 
 /*
@@ -92,6 +92,7 @@ enum tg_lpm_side {
  * the generation slot and the side, so prefixlen = 32 + length of the prefix.
  * The value is the set of rules (bit n = rule n) whose prefixes contain the
  * address: the loader adds to each entry the sets of all prefixes around it.
+ * Of side TG_LPM_ALLOWED it is the number of the peer, plus 1, instead.
  */
 struct tg_lpm4_key {
 	__u32 prefixlen;	/* 32..64 */
@@ -130,9 +131,13 @@ struct tg_flow {
 	__u16 reserved;
 };
 
-/* map `queues`, ARRAY[TG_MAX_QUEUES]: one self-clocking queue. Written before any class names it. */
+/*
+ * map `queues`, ARRAY: one self-clocking queue each, with a session and a clock
+ * for every peer. Written before any class names it. The loader sizes `queues`,
+ * `sessions` and `peers` by the policy.
+ */
 struct tg_queue {
-	__u32 head_ifindex;	/* veth end that carries the TBF; 0 = entry not configured */
+	__u32 head_ifindex;	/* veth end that carries the clocks; 0 = entry not configured */
 	__u32 tail_ifindex;	/* its peer, where tg_release runs */
 	__u64 period_ns;	/* one cell per period */
 	__u64 idle_ns;		/* silence that ends a session at its quantum's end */
@@ -141,8 +146,10 @@ struct tg_queue {
 	__u32 limit_cells;	/* backlog beyond which even `stretch` drops */
 	__u16 cell;		/* inner size of every cell of this queue */
 	__u16 overflow;		/* enum tg_overflow */
-	__u32 class;		/* the class under which its dummies are counted */
+	__u32 class;		/* the class under which its cells are counted */
 	__u32 guard_ns;		/* a wait above this is a violation: the profile's delay, or the budget's */
+	__u32 first;		/* entry of peer 0 in `sessions` */
+	__u32 room;		/* peers 0..room-1 have an entry */
 };
 
 /* flags of tg_budget */
@@ -169,6 +176,12 @@ enum tg_violation {
 	TG_VIOLATION_COUNT
 };
 
+/* map `peers`, ARRAY: who has which number; it stays with a peer from one policy to the next */
+struct tg_peer_entry {
+	__u8 identity[32];	/* public key, or the dummy target where there is none; all 0 = free */
+	__u8 dummy_target[16];	/* inner IPv6 address that the dummies of its sessions are sent to */
+};
+
 /* map `devices`, ARRAY[1]: where the programs send packets */
 struct tg_devices {
 	__u32 tunnel_ifindex;
@@ -176,10 +189,10 @@ struct tg_devices {
 };
 
 /* values of tg_ether_meta.kind */
-#define TG_CELL_REAL 0x5247u	/* "GR" */
-#define TG_CELL_CLOCK 0x4347u	/* "GC" */
-#define TG_CELL_START 0x5347u	/* "GS": becomes a clock cell */
-#define TG_CELL_SEGMENT 0x5047u	/* "GP": a piece of a GSO super-packet */
+#define TG_CELL_REAL 'R'
+#define TG_CELL_CLOCK 'C'
+#define TG_CELL_START 'S'	/* becomes a clock cell */
+#define TG_CELL_SEGMENT 'P'	/* a piece of a GSO super-packet */
 
 /*
  * The Ethernet header of the internal veth pairs: never on any wire, so the
@@ -187,9 +200,9 @@ struct tg_devices {
  */
 struct tg_ether_meta {
 	__u32 enqueued;		/* when a real cell entered its queue: tg_stamp() */
-	__u32 number;		/* its number among those of the queue */
-	__u16 kind;		/* TG_CELL_* */
-	__u8 class;
+	__u32 number;		/* its number among those of its session */
+	__u16 peer;		/* whose session it is; the class of the clock is 1:peer+1 */
+	__u8 kind;		/* TG_CELL_* */
 	__u8 queue;
 	__be16 h_proto;		/* ETH_P_IP or ETH_P_IPV6, as on any Ethernet */
 } __attribute__((packed));
@@ -232,8 +245,9 @@ _Static_assert(sizeof(struct tg_lpm4_key) == 12, "tg_lpm4_key layout");
 _Static_assert(sizeof(struct tg_lpm6_key) == 24, "tg_lpm6_key layout");
 _Static_assert(sizeof(struct tg_flow_key) == 40, "tg_flow_key layout");
 _Static_assert(sizeof(struct tg_flow) == 16, "tg_flow layout");
-_Static_assert(sizeof(struct tg_queue) == 48, "tg_queue layout");
+_Static_assert(sizeof(struct tg_queue) == 56, "tg_queue layout");
 _Static_assert(sizeof(struct tg_budget) == 24, "tg_budget layout");
+_Static_assert(sizeof(struct tg_peer_entry) == 48, "tg_peer_entry layout");
 _Static_assert(sizeof(struct tg_ether_meta) == TG_L2_LEN, "tg_ether_meta replaces an Ethernet header");
 
 #endif

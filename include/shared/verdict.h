@@ -48,7 +48,7 @@ enum tg_reason {
 	TG_DROP_GSO,          /* a super-packet behind the segmenter: someone turned offloads on again */
 	TG_DROP_NO_CLASS,     /* the class or its queue is not configured: fail closed */
 	TG_DROP_HELPER,       /* a kernel helper failed (no memory, mostly) */
-	TG_DROP_UNPACED,      /* a queue ran much faster than its rate: someone took its TBF away */
+	TG_DROP_UNPACED,      /* a queue ran much faster than its rate: someone took its clock away */
 	TG_DROP_STRAY,        /* a packet on an internal pair that we did not put there */
 	TG_REASON_COUNT
 };

@@ -12,14 +12,15 @@
 struct tg_compiled_prefix {
 	struct tg_cidr cidr;
 	enum tg_lpm_side side;
-	struct tg_rule_set set;	/* with the sets of all prefixes around it */
+	struct tg_rule_set set;	/* with the sets of all prefixes around it; TG_LPM_ALLOWED: empty */
+	unsigned peer;		/* TG_LPM_ALLOWED: whose it is, an index into the tunnel's peers */
 };
 
 struct tg_compiled_queue {
 	unsigned class;		/* the class that it serves */
 	struct tg_queue queue;	/* ifindexes 0 */
-	uint64_t rate; /* bytes per second for the TBF, link-layer header included; rounded to nearest, so
-			  that the period that the TBF keeps is off by at most 1 / (2 * rate) of itself */
+	uint64_t rate; /* bytes per second of each clock, link-layer header included; rounded to nearest, so
+			  that the period that it keeps is off by at most 1 / (2 * rate) of itself */
 	uint32_t frame;		/* cell + TG_L2_LEN */
 };
 
@@ -41,6 +42,9 @@ struct tg_compiled {
  */
 #define TG_STRETCH_NS 1000000000ull
 #define TG_STRETCH_CELLS 64u
+
+/* Bytes per second, link-layer header included, that let one cell of the queue go per period. */
+uint64_t tg_clock_rate(const struct tg_queue *queue);
 
 /* What a cell of `cell` inner bytes is on the wire: IP packet with WireGuard inside, under `mtu`. */
 unsigned tg_wire_size(unsigned cell, unsigned mtu, int outer_family);

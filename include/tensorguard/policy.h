@@ -21,7 +21,6 @@
 
 #define TG_POLICY_VERSION 1
 #define TG_MAX_TUNNELS 16
-#define TG_MAX_PEERS 16		/* per tunnel */
 #define TG_MAX_ADDRESSES 8	/* per tunnel */
 #define TG_MAX_LIST 256		/* CIDRs or port ranges in one rule */
 #define TG_NAME_LEN 32		/* names of policies and classes, with the final NUL */

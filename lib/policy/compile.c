@@ -54,6 +54,11 @@ uint32_t tg_mark_tag(const struct tg_tunnel *tunnel)
 
 /* ---- classes and queues ---- */
 
+uint64_t tg_clock_rate(const struct tg_queue *queue)
+{
+	return ((queue->cell + TG_L2_LEN) * NS_PER_S + queue->period_ns / 2) / queue->period_ns;
+}
+
 static void compile_queue(const struct tg_policy_class *class, uint64_t promised_ns,
 			  struct tg_compiled_queue *out)
 {
@@ -72,7 +77,7 @@ static void compile_queue(const struct tg_policy_class *class, uint64_t promised
 	q->cell = (uint16_t) class->cell;
 	q->overflow = (uint16_t) class->overflow;
 	out->frame = class->cell + TG_L2_LEN;
-	out->rate = (out->frame * NS_PER_S + class->period_ns / 2) / class->period_ns;
+	out->rate = tg_clock_rate(q);
 }
 
 static void compile_class(const struct tg_policy_class *class, struct tg_class *out)
@@ -184,7 +189,8 @@ static int add_entries(struct compiler *c, size_t origin, uint64_t *ret_set)
 
 /* ---- prefixes ---- */
 
-static int add_prefix(struct compiler *c, const struct tg_cidr *cidr, enum tg_lpm_side side, uint64_t set)
+static int add_prefix(struct compiler *c, const struct tg_cidr *cidr, enum tg_lpm_side side, uint64_t set,
+		      unsigned peer)
 {
 	struct tg_compiled *out = c->out;
 
@@ -198,7 +204,7 @@ static int add_prefix(struct compiler *c, const struct tg_cidr *cidr, enum tg_lp
 		c->prefix_room = room;
 	}
 	out->prefixes[out->prefix_count++] =
-		(struct tg_compiled_prefix){ .cidr = *cidr, .side = side, .set = { set } };
+		(struct tg_compiled_prefix){ .cidr = *cidr, .side = side, .set = { set }, .peer = peer };
 	return 0;
 }
 
@@ -214,7 +220,7 @@ static int add_prefixes(struct compiler *c, const struct tg_cidr *list, size_t c
 		count = 2;
 	}
 	for (size_t i = 0; i < count && !ret; i++)
-		ret = add_prefix(c, &list[i], side, set);
+		ret = add_prefix(c, &list[i], side, set, 0);
 	return ret;
 }
 
@@ -272,7 +278,7 @@ static void inherit(struct tg_compiled *out)
 		while (depth && (chain[depth - 1]->side != p->side ||
 				 !tg_cidr_contains(&chain[depth - 1]->cidr, &p->cidr)))
 			depth--;
-		if (depth)
+		if (depth && p->side != TG_LPM_ALLOWED)
 			p->set.rules |= chain[depth - 1]->set.rules;
 		chain[depth++] = p;
 	}
@@ -285,10 +291,11 @@ static int check_prefix_count(const struct compiler *c)
 	for (size_t i = 0; i < c->out->prefix_count; i++)
 		count[c->out->prefixes[i].cidr.family == AF_INET6]++;
 	if (count[0] > TG_MAX_PREFIXES / 2 || count[1] > TG_MAX_PREFIXES / 2)
-		return tg_error(c->e, -E2BIG,
-				"tunnel '%s' has %zu prefixes of IPv%d in its rules, expected at most %d",
-				c->policy->tunnels[c->tunnel].name, count[0] > count[1] ? count[0] : count[1],
-				count[0] > count[1] ? 4 : 6, TG_MAX_PREFIXES / 2);
+		return tg_error(
+			c->e, -E2BIG,
+			"tunnel '%s' has %zu prefixes of IPv%d in its rules and peers, expected at most %d",
+			c->policy->tunnels[c->tunnel].name, count[0] > count[1] ? count[0] : count[1],
+			count[0] > count[1] ? 4 : 6, TG_MAX_PREFIXES / 2);
 	return 0;
 }
 
@@ -310,18 +317,18 @@ static int compile_rule(struct compiler *c, size_t origin)
 	return ret;
 }
 
-/* Which destinations have a peer; of an external tunnel nobody told us. */
+/* Which destinations have which peer; of an external tunnel perhaps nobody told us. */
 static int add_allowed(struct compiler *c)
 {
 	const struct tg_tunnel *t = &c->policy->tunnels[c->tunnel];
 	int ret = 0;
 
-	if (t->external[0])
+	if (!t->peer_count)
 		return 0;
 	c->out->config.flags |= TG_CONFIG_ALLOWED;
 	for (size_t i = 0; i < t->peer_count && !ret; i++)
 		for (size_t k = 0; k < t->peers[i].allowed_ip_count && !ret; k++)
-			ret = add_prefix(c, &t->peers[i].allowed_ips[k], TG_LPM_ALLOWED, 1);
+			ret = add_prefix(c, &t->peers[i].allowed_ips[k], TG_LPM_ALLOWED, 0, (unsigned)i);
 	return ret;
 }
 

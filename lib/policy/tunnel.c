@@ -16,7 +16,7 @@ static const char *const keys[] = { "name", "external", "key_file", "listen_port
 enum { SITE_KEYS = CONF_KEY_COUNT(keys) - 2 };
 
 /* Keys of a managed device, which `external` rules out. */
-static const char *const managed_keys[] = { "key_file", "listen_port", "addresses", "peers" };
+static const char *const managed_keys[] = { "key_file", "listen_port", "addresses" };
 
 static bool from_site(const struct conf *c, const config_setting_t *s)
 {
@@ -108,58 +108,190 @@ static int parse_dummy_target(struct conf_group *g, struct tg_peer *peer)
 	return 0;
 }
 
-static int parse_peer(struct conf *c, const config_setting_t *s, struct tg_peer *peer)
+/* What only WireGuard wants to know. */
+static int parse_wireguard_peer(struct conf_group *g, struct tg_peer *peer)
+{
+	const config_setting_t *value;
+	int64_t keepalive = 0;
+	int ret = parse_public_key(g, peer);
+
+	if (ret)
+		return ret;
+	value = conf_get(g, "preshared_key_file");
+	if (value)
+		ret = conf_path(g->conf, value, &peer->preshared_key_file);
+	if (!ret)
+		ret = parse_endpoint(g, peer);
+	if (!ret)
+		ret = conf_get_integer(g, "keepalive", CONF_OPTIONAL, 0, 65535, &keepalive);
+	peer->keepalive_s = (unsigned)keepalive;
+	return ret;
+}
+
+/* Of a peer behind an external device it matters only which packets are its. */
+static int parse_peer(struct conf *c, const config_setting_t *s, bool external, struct tg_peer *peer)
 {
 	static const char *const peer_keys[] = { "public_key",  "preshared_key_file", "endpoint",
 						 "allowed_ips", "keepalive",          "dummy_target" };
+	static const char *const external_keys[] = { "allowed_ips", "dummy_target" };
 	const config_setting_t *value;
-	int64_t keepalive = 0;
 	struct conf_group g;
 	int ret;
 
 	ret = conf_group_begin(c, s, "peer", &g);
 	if (!ret)
-		ret = conf_check_keys(&g, peer_keys, CONF_KEY_COUNT(peer_keys));
-	if (!ret)
-		ret = parse_public_key(&g, peer);
-	if (ret)
-		return ret;
-	value = conf_get(&g, "preshared_key_file");
-	if (value)
-		ret = conf_path(c, value, &peer->preshared_key_file);
-	if (!ret)
-		ret = parse_endpoint(&g, peer);
+		ret = external ? conf_check_keys(&g, external_keys, CONF_KEY_COUNT(external_keys))
+			       : conf_check_keys(&g, peer_keys, CONF_KEY_COUNT(peer_keys));
+	if (!ret && !external)
+		ret = parse_wireguard_peer(&g, peer);
 	if (!ret)
 		ret = conf_require(&g, "allowed_ips", &value);
 	if (!ret)
 		ret = conf_cidr_list(c, value, TG_MAX_LIST, &peer->allowed_ips, &peer->allowed_ip_count);
-	if (!ret)
-		ret = conf_get_integer(&g, "keepalive", CONF_OPTIONAL, 0, 65535, &keepalive);
-	if (!ret)
-		ret = parse_dummy_target(&g, peer);
-	peer->keepalive_s = (unsigned)keepalive;
+	return ret ? ret : parse_dummy_target(&g, peer);
+}
+
+/* One prefix, or the dummy target, of one peer. */
+struct claim {
+	struct tg_cidr cidr;
+	bool target;
+	size_t peer;
+};
+
+/* A prefix comes before what it contains; of equal ones the earlier peer's first, and targets last. */
+static int by_claim(const void *a, const void *b)
+{
+	const struct claim *x = a, *y = b;
+	int order;
+
+	if (x->cidr.family != y->cidr.family)
+		return x->cidr.family < y->cidr.family ? -1 : 1;
+	order = memcmp(x->cidr.addr, y->cidr.addr, sizeof(x->cidr.addr));
+	if (!order)
+		order = (int)x->cidr.length - (int)y->cidr.length;
+	if (!order)
+		order = (int)x->target - (int)y->target;
+	return order ? order : (x->peer > y->peer) - (x->peer < y->peer);
+}
+
+static struct claim *gather_claims(const struct tg_tunnel *t, size_t *ret_count)
+{
+	struct claim *claims;
+	size_t count = 0, n = 0;
+
+	for (size_t i = 0; i < t->peer_count; i++)
+		count += t->peers[i].allowed_ip_count + 1;
+	claims = calloc(count + 1, sizeof(*claims));
+	for (size_t i = 0; claims && i < t->peer_count; i++) {
+		const struct tg_peer *peer = &t->peers[i];
+
+		for (size_t k = 0; k < peer->allowed_ip_count; k++)
+			claims[n++] = (struct claim){ .cidr = peer->allowed_ips[k], .peer = i };
+		if (!IN6_IS_ADDR_UNSPECIFIED(&peer->dummy_target))
+			claims[n++] = (struct claim){ .cidr = host_of(&peer->dummy_target),
+						      .target = true,
+						      .peer = i };
+	}
+	if (claims)
+		qsort(claims, n, sizeof(*claims), by_claim);
+	*ret_count = n;
+	return claims;
+}
+
+/* `around`: the innermost prefix that contains the claim, or NULL. */
+static int check_claim(const struct conf *c, const config_setting_t *peers, const struct tg_tunnel *t,
+		       const struct claim *claim, const struct claim *around)
+{
+	const config_setting_t *elem = config_setting_get_elem(peers, (unsigned)claim->peer);
+	char text[TG_CIDR_TEXT_LEN];
+
+	if (!around || around->peer == claim->peer)
+		return 0;
+	if (claim->target)
+		return conf_fail(c, elem,
+				 "dummy_target of a peer of tunnel '%s' is within %s, which another peer "
+				 "has, expected an address of its own",
+				 t->name, tg_cidr_text(&around->cidr, text));
+	if (tg_cidr_equal(&around->cidr, &claim->cidr))
+		return conf_fail(c, elem, "two peers of tunnel '%s' have %s in allowed_ips, expected one",
+				 t->name, tg_cidr_text(&claim->cidr, text));
+	return 0;
+}
+
+/*
+ * WireGuard would move a prefix to the peer that is set last, and gives a packet
+ * to the peer with the longest prefix around its destination: the dummies of
+ * another's session would go there. The open prefixes form a chain, as in
+ * compile.c.
+ */
+static int check_claims(const struct conf *c, const config_setting_t *peers, const struct tg_tunnel *t,
+			const struct claim *claims, size_t count)
+{
+	const struct claim *chain[130], *around;
+	size_t depth = 0;
+	int ret = 0;
+
+	for (size_t i = 0; i < count && !ret; i++) {
+		const struct claim *claim = &claims[i];
+
+		while (depth && !tg_cidr_contains(&chain[depth - 1]->cidr, &claim->cidr))
+			depth--;
+		around = depth ? chain[depth - 1] : NULL;
+		ret = check_claim(c, peers, t, claim, around);
+		if (!claim->target && !(around && tg_cidr_equal(&around->cidr, &claim->cidr)))
+			chain[depth++] = claim;
+	}
 	return ret;
 }
 
-/* WireGuard would move the address or the key to the peer that is set last. */
-static int check_peer_unique(const struct conf *c, const config_setting_t *s, const struct tg_tunnel *t)
-{
-	const struct tg_peer *peer = &t->peers[t->peer_count - 1];
-	char text[TG_CIDR_TEXT_LEN];
+struct owned_key {
+	const uint8_t *key;
+	size_t peer;
+};
 
-	for (const struct tg_peer *other = t->peers; other < peer; other++) {
-		if (!memcmp(other->public_key, peer->public_key, TG_KEY_LEN))
-			return conf_fail(c, s, "two peers of tunnel '%s' have this public_key, expected one",
-					 t->name);
-		for (size_t i = 0; i < peer->allowed_ip_count; i++)
-			for (size_t k = 0; k < other->allowed_ip_count; k++)
-				if (tg_cidr_equal(&peer->allowed_ips[i], &other->allowed_ips[k]))
-					return conf_fail(c, s,
-							 "two peers of tunnel '%s' have %s in allowed_ips, "
-							 "expected one",
-							 t->name, tg_cidr_text(&peer->allowed_ips[i], text));
-	}
-	return 0;
+static int by_key(const void *a, const void *b)
+{
+	const struct owned_key *x = a, *y = b;
+	int order = memcmp(x->key, y->key, TG_KEY_LEN);
+
+	return order ? order : (x->peer > y->peer) - (x->peer < y->peer);
+}
+
+/* WireGuard would take the two for one. */
+static int check_keys(const struct conf *c, const config_setting_t *peers, const struct tg_tunnel *t)
+{
+	struct owned_key *owned = calloc(t->peer_count + 1, sizeof(*owned));
+	int ret = 0;
+
+	if (!owned)
+		return tg_error(c->e, -ENOMEM, "out of memory");
+	for (size_t i = 0; i < t->peer_count; i++)
+		owned[i] = (struct owned_key){ .key = t->peers[i].public_key, .peer = i };
+	qsort(owned, t->peer_count, sizeof(*owned), by_key);
+	for (size_t i = 1; i < t->peer_count && !ret; i++)
+		if (!memcmp(owned[i - 1].key, owned[i].key, TG_KEY_LEN))
+			ret = conf_fail(c, config_setting_get_elem(peers, (unsigned)owned[i].peer),
+					"two peers of tunnel '%s' have this public_key, expected one",
+					t->name);
+	free(owned);
+	return ret;
+}
+
+/* Sorted, not each with each: there may be thousands. */
+static int check_peers(const struct conf *c, const config_setting_t *peers, const struct tg_tunnel *t)
+{
+	struct claim *claims;
+	size_t count;
+	int ret = t->external[0] ? 0 : check_keys(c, peers, t);
+
+	if (ret)
+		return ret;
+	claims = gather_claims(t, &count);
+	if (!claims)
+		return tg_error(c->e, -ENOMEM, "out of memory");
+	ret = check_claims(c, peers, t, claims, count);
+	free(claims);
+	return ret;
 }
 
 static int parse_peers(struct conf *c, const config_setting_t *s, struct tg_tunnel *t)
@@ -174,14 +306,10 @@ static int parse_peers(struct conf *c, const config_setting_t *s, struct tg_tunn
 	if (!t->peers)
 		return tg_error(c->e, -ENOMEM, "out of memory");
 	for (size_t i = 0; i < count && !ret; i++) {
-		const config_setting_t *elem = config_setting_get_elem(s, (unsigned)i);
-
 		t->peer_count++;
-		ret = parse_peer(c, elem, &t->peers[i]);
-		if (!ret)
-			ret = check_peer_unique(c, elem, t);
+		ret = parse_peer(c, config_setting_get_elem(s, (unsigned)i), t->external[0], &t->peers[i]);
 	}
-	return ret;
+	return ret ? ret : check_peers(c, s, t);
 }
 
 /* ---- the device ---- */
@@ -233,6 +361,7 @@ static int parse_managed(struct conf_group *g, struct tg_tunnel *t)
 
 static int parse_external(struct conf_group *g, const config_setting_t *external, struct tg_tunnel *t)
 {
+	const config_setting_t *peers = conf_get_site(g, "peers");
 	const char *name = config_setting_get_string(external);
 	size_t len = name ? strlen(name) : 0;
 
@@ -243,7 +372,11 @@ static int parse_external(struct conf_group *g, const config_setting_t *external
 		if (name[i] < '!' || name[i] > '~')
 			return conf_expected(g->conf, external, "the name of a network device");
 	memcpy(t->external, name, len + 1);
-	return 0;
+	/* who is behind the device; the peers of a managed device that the site file replaces are not meant
+	 */
+	if (!peers || from_site(g->conf, external) != from_site(g->conf, peers))
+		return 0;
+	return parse_peers(g->conf, peers, t);
 }
 
 /* The site file may turn a managed tunnel into an external one, or back: what it overrides is not looked at.
@@ -288,7 +421,7 @@ static int check_dummy_target(struct conf_group *g, const config_setting_t *s, c
 
 	if (!memcmp(&t->dummy_target, &t->dummy_source, sizeof(t->dummy_target)))
 		return conf_expected(g->conf, s, "another address than source");
-	if (t->external[0])
+	if (!t->peer_count)
 		return 0;
 	peers = conf_get_site(g, "peers");
 	for (size_t i = 0; i < t->peer_count; i++) {
@@ -348,22 +481,35 @@ static int parse_dummy(struct conf_group *g, struct tg_tunnel *t)
 
 /* ---- classes ---- */
 
+/* The first peer that dummies cannot be sent to, or NULL. */
+static const struct tg_peer *peer_without_target(const struct tg_tunnel *t)
+{
+	for (size_t i = 0; i < t->peer_count; i++)
+		if (IN6_IS_ADDR_UNSPECIFIED(&t->peers[i].dummy_target))
+			return &t->peers[i];
+	return NULL;
+}
+
 static int check_constant(const struct conf *c, const config_setting_t *s, const struct tg_tunnel *t,
 			  const struct tg_policy_class *class)
 {
+	const struct tg_peer *without = peer_without_target(t);
+
 	if (class->defence != TG_DEFENCE_CONSTANT)
 		return 0;
-	if (!t->external[0] && t->peer_count != 1)
-		return conf_fail(c, s,
-				 "constant class '%s' in a tunnel with %zu peers, expected exactly one peer",
-				 class->name, t->peer_count);
 	if (IN6_IS_ADDR_UNSPECIFIED(&t->dummy_source))
 		return conf_fail(c, s,
 				 "constant class '%s' in a tunnel without a source for dummies, expected %s",
 				 class->name,
 				 t->external[0] ? "dummy = { source = ...; target = ...; }"
 						: "an IPv6 address in addresses");
-	if (IN6_IS_ADDR_UNSPECIFIED(&t->dummy_target))
+	if (t->peer_count > 1 && without)
+		return conf_fail(c, s,
+				 "constant class '%s' in a tunnel whose peer %zu of %zu has no target for "
+				 "dummies, expected dummy_target or a single IPv6 host (/128) in its "
+				 "allowed_ips",
+				 class->name, (size_t)(without - t->peers) + 1, t->peer_count);
+	if (t->peer_count <= 1 && IN6_IS_ADDR_UNSPECIFIED(&t->dummy_target))
 		return conf_fail(c, s,
 				 "constant class '%s' in a tunnel without a target for dummies, expected "
 				 "dummy = { target = ...; }%s",

@@ -12,7 +12,7 @@
 #include "fixture.h"
 #include "guardian.skel.h"
 
-enum { LOOPBACK = 1 };
+enum { LOOPBACK = 1, ROOM = 4 /* peers */ };
 
 static struct dataplane dataplane = { .tunnel = "test" };
 
@@ -39,6 +39,11 @@ const struct dataplane *fixture(void)
 	if (!skel)
 		die("cannot open the BPF object");
 	skel->rodata->tunnel_l2_len = TG_L2_LEN;
+	dataplane.queues = TG_MAX_QUEUES;
+	dataplane.room = ROOM;
+	if (bpf_map__set_max_entries(skel->maps.peers, ROOM) ||
+	    bpf_map__set_max_entries(skel->maps.sessions, TG_MAX_QUEUES * ROOM))
+		die("cannot size the maps");
 	if (guardian_bpf__load(skel))
 		die("the kernel refuses the programs");
 	for (int i = 0; i < DP_MAP_COUNT; i++)
@@ -67,8 +72,12 @@ void fixture_policy(const char *text)
 		struct tg_queue queue = compiled->queues[i].queue;
 
 		queue.head_ifindex = queue.tail_ifindex = LOOPBACK;
+		queue.class = compiled->queues[i].class;
+		queue.first = i * ROOM;
+		queue.room = ROOM;
 		ids[i] = i;
-		ret = dataplane_session_clear(dp, i, &e);
+		for (unsigned n = 0; n < ROOM && !ret; n++)
+			ret = dataplane_session_clear(dp, queue.first + n, &e);
 		if (!ret)
 			ret = dataplane_queue_set(dp, i, &queue, &e);
 	}
@@ -79,7 +88,7 @@ void fixture_policy(const char *text)
 	if (!ret)
 		ret = dataplane_set_devices(dp, &devices, &e);
 	if (!ret)
-		ret = dataplane_switch(dp, compiled, ids, &generation, &e);
+		ret = dataplane_switch(dp, compiled, ids, NULL, &generation, &e);
 	tg_compiled_free(compiled);
 	tg_policy_free(policy);
 	if (ret) {

@@ -46,12 +46,12 @@ static struct outcome release(const struct tg_ether_meta *meta, size_t len)
 
 static struct outcome release_kind(unsigned kind)
 {
-	const struct tg_ether_meta meta = { .kind = (uint16_t)kind, .h_proto = 0xdd86 };
+	const struct tg_ether_meta meta = { .kind = (uint8_t)kind, .h_proto = 0xdd86 };
 
 	return release(&meta, 160);
 }
 
-/* As the TBF has it: a period after the cell before, or nearly so. */
+/* As the clock has it: a period after the cell before, or nearly so. */
 static struct outcome release_clock(void)
 {
 	const struct timespec pause = { .tv_nsec = 4000000 };
@@ -320,9 +320,83 @@ TEST(bpf_release, overflow_stretch_goes_on_to_the_limit)
 	CU_ASSERT_EQUAL(queued, queue.limit_cells);
 }
 
+/* Two robots behind one gateway's tunnel, the second one within the first one's network. */
+static const char two_peers[] =
+	"version = 1; name = \"t\"; policy_version = 1L; role = \"gateway\"; profile = \"lab\"; fail = "
+	"\"closed\";\n"
+	"tunnels = ( { name = \"tg0\"; external = \"wgx\"; mtu = 1420; dummy = { source = \"fd54::ff\"; };\n"
+	" peers = ( { allowed_ips = ( \"10.1.0.0/16\", \"fd54::1\" ); },\n"
+	"  { allowed_ips = ( \"10.1.2.0/24\", \"fd54::2\" ); } );\n"
+	" classes = ( { name = \"c\"; defence = \"constant\"; cell = 160; period = \"5ms\"; session = "
+	"\"10s\";\n"
+	"  idle = \"10ms\"; delay_budget = \"25ms\"; overflow = \"drop\"; } ); } );\n"
+	"rules = ( { tunnel = \"tg0\"; class = \"c\"; to = ( \"10.1.0.0/16\" ); } );\n";
+
+static struct tg_session_state session_of(unsigned peer)
+{
+	struct tg_session_state s = { 0 };
+
+	dataplane_session_get(fixture(), peer, &s, NULL);
+	return s;
+}
+
+TEST(bpf_release, one_peers_overflow_leaves_the_other_alone)
+{
+	const struct packet_spec to[] = {
+		{ .family = 4, .src = "10.84.0.2", .dst = "10.1.0.1", .proto = IPPROTO_UDP, .payload = 10 },
+		{ .family = 4, .src = "10.84.0.2", .dst = "10.1.2.1", .proto = IPPROTO_UDP, .payload = 10 },
+	};
+	struct tg_ether_meta meta;
+	struct outcome o;
+	unsigned dropped = 0;
+
+	fixture_policy(two_peers);
+	for (int i = 0; i < 8; i++)
+		dropped +=
+			fixture_run(DP_EGRESS, &(struct run){ .packet = &to[0] }).reasons[TG_DROP_OVERFLOW];
+	CU_ASSERT_EQUAL(dropped, 3);
+	CU_ASSERT_EQUAL(session_of(0).backlog, 5);
+	CU_ASSERT_EQUAL(session_of(1).sessions, 0);
+	o = fixture_run(DP_EGRESS, &(struct run){ .packet = &to[1] });
+	CU_ASSERT_EQUAL(o.reasons[TG_PASS_QUEUED], 1);
+	memcpy(&meta, o.frame, sizeof(meta));
+	CU_ASSERT_EQUAL(meta.peer, 1);
+	CU_ASSERT_EQUAL(session_of(0).backlog, 5);
+	CU_ASSERT_EQUAL(session_of(1).backlog, 1);
+	CU_ASSERT_EQUAL(session_of(1).sessions, 1);
+	o = fixture_run(DP_RELEASE, &(struct run){ .frame = o.frame, .frame_len = o.len });
+	CU_ASSERT_EQUAL(o.reasons[TG_PASS_CELL_REAL], 1);
+	CU_ASSERT_EQUAL(session_of(0).ticks, 0);
+	CU_ASSERT_EQUAL(session_of(1).ticks, 1);
+	CU_ASSERT_EQUAL(session_of(1).left, 1999);
+}
+
+/* A clock ticks for its own session alone, and what goes round is the cell itself, with its target. */
+TEST(bpf_release, each_peer_has_a_clock_of_its_own)
+{
+	const struct packet_spec to_second = {
+		.family = 4, .src = "10.84.0.2", .dst = "10.1.2.1", .proto = IPPROTO_UDP, .payload = 10
+	};
+	struct tg_ether_meta meta = { .kind = TG_CELL_CLOCK, .peer = 0, .h_proto = 0xdd86 };
+	struct outcome o;
+
+	fixture_policy(two_peers);
+	fixture_run(DP_EGRESS, &(struct run){ .packet = &to_second });
+	o = release(&meta, 160);
+	CU_ASSERT_EQUAL(o.reasons[TG_PASS_CELL_IDLE], 1);
+	CU_ASSERT_EQUAL(session_of(0).ticks, 1);
+	CU_ASSERT_EQUAL(session_of(1).ticks, 0);
+	meta.peer = 1;
+	o = release(&meta, 160);
+	CU_ASSERT_EQUAL(o.reasons[TG_PASS_CELL_DUMMY], 1);
+	CU_ASSERT_EQUAL(session_of(1).ticks, 1);
+	memcpy(&meta, o.frame, sizeof(meta));
+	CU_ASSERT_EQUAL(meta.peer, 1);
+}
+
 TEST(bpf_release, strangers_are_refused)
 {
-	struct tg_ether_meta meta = { .kind = 0x1234, .h_proto = 0xdd86 };
+	struct tg_ether_meta meta = { .kind = 'x', .h_proto = 0xdd86 };
 	struct outcome o;
 
 	fixture_policy(PACED("10s", "drop"));
@@ -333,7 +407,11 @@ TEST(bpf_release, strangers_are_refused)
 	meta.queue = 9; /* not configured */
 	o = release(&meta, 160);
 	CU_ASSERT_EQUAL(o.reasons[TG_DROP_STRAY], 1);
-	meta.queue = 200; /* beyond the map */
+	meta.queue = 0;
+	meta.peer = 4;		/* beyond the queue's room */
+	o = release(&meta, 160);
+	CU_ASSERT_EQUAL(o.reasons[TG_DROP_STRAY], 1);
+	meta.queue = 200;	/* beyond the map */
 	o = release(&meta, 160);
 	CU_ASSERT_EQUAL(o.reasons[TG_DROP_STRAY], 1);
 }

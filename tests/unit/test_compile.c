@@ -489,7 +489,8 @@ TEST(compile, sixty_four_entries_are_the_limit)
 }
 
 /* `rules` rules of 256 different prefixes each. */
-static struct tg_policy *many_prefixes(unsigned rules)
+/* 256 prefixes in each rule, 256 in the allowed_ips of each peer, and one source. */
+static struct tg_policy *many_prefixes(unsigned rules, unsigned peers)
 {
 	struct tg_policy *policy;
 	char *text = NULL;
@@ -497,7 +498,15 @@ static struct tg_policy *many_prefixes(unsigned rules)
 	FILE *f = open_memstream(&text, &size);
 
 	CU_ASSERT_PTR_NOT_NULL_FATAL(f);
-	fprintf(f, "%srules = (", HEAD TUNNELS);
+	fprintf(f, HEAD "tunnels = ( { name = \"a\"; external = \"wg0\"; peers = (");
+	for (unsigned p = 0; p < peers; p++) {
+		fprintf(f, "%s{ allowed_ips = (", p ? "," : "");
+		for (unsigned i = 0; i < 256; i++)
+			fprintf(f, "%s\"10.%u.%u.%u\"", i ? "," : "", 1 + p / 256, p % 256, i);
+		fprintf(f, "); }");
+	}
+	fprintf(f, "); classes = ( { name = \"one\"; defence = \"pad\"; } ); } ); "
+		   "rules = (");
 	for (unsigned r = 0; r < rules; r++) {
 		fprintf(f, "%s{ tunnel = \"a\"; class = \"one\"; from = ( \"192.0.2.1\" ); to = (",
 			r ? "," : "");
@@ -514,20 +523,42 @@ static struct tg_policy *many_prefixes(unsigned rules)
 
 TEST(compile, the_maps_limit_the_prefixes)
 {
-	struct tg_policy *policy = many_prefixes(15);
+	struct tg_policy *policy = many_prefixes(15, 112);
 	struct tg_compiled *c = NULL;
 	struct tg_error e = { "" };
 
 	CU_ASSERT_EQUAL(tg_policy_compile(policy, 0, &c, &e), 0);
-	CU_ASSERT_EQUAL(c->prefix_count, 15 * 256 + 1);
+	CU_ASSERT_EQUAL(c->prefix_count, (15 + 112) * 256 + 1);
 	tg_compiled_free(c);
 	tg_policy_free(policy);
-	policy = many_prefixes(16);
+	policy = many_prefixes(16, 112);
 	c = NULL;
 	CU_ASSERT_EQUAL(tg_policy_compile(policy, 0, &c, &e), -E2BIG);
-	CU_ASSERT_STRING_EQUAL(e.message,
-			       "tunnel 'a' has 4097 prefixes of IPv4 in its rules, expected at most 4096");
+	CU_ASSERT_STRING_EQUAL(
+		e.message,
+		"tunnel 'a' has 32769 prefixes of IPv4 in its rules and peers, expected at most 32768");
 	CU_ASSERT_PTR_NULL(c);
+	tg_policy_free(policy);
+}
+
+/* The longest prefix decides, as in WireGuard: a peer's entry takes nothing over from those around it. */
+TEST(compile, each_prefix_of_a_peer_is_that_peers)
+{
+	struct tg_policy *policy = parse(HEAD "tunnels = ( { name = \"a\"; external = \"wg0\"; peers = ("
+					      " { allowed_ips = ( \"10.0.0.0/8\" ); }, { allowed_ips = ( "
+					      "\"10.1.0.0/16\", \"fd00::/64\" ); } );"
+					      " classes = ( { name = \"one\"; defence = \"pad\"; } ); } );");
+	struct tg_compiled *c = NULL;
+
+	CU_ASSERT_EQUAL_FATAL(tg_policy_compile(policy, 0, &c, NULL), 0);
+	CU_ASSERT_EQUAL(c->config.flags, TG_CONFIG_ALLOWED);
+	CU_ASSERT_EQUAL_FATAL(c->prefix_count, 3);
+	for (size_t i = 0; i < 3; i++) {
+		CU_ASSERT_EQUAL(c->prefixes[i].side, TG_LPM_ALLOWED);
+		CU_ASSERT_EQUAL(c->prefixes[i].peer, c->prefixes[i].cidr.length == 8 ? 0 : 1);
+		CU_ASSERT_EQUAL(c->prefixes[i].set.rules, 0);
+	}
+	tg_compiled_free(c);
 	tg_policy_free(policy);
 }
 

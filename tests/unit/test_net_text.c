@@ -1,48 +1,34 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The parts of agent/net that need no kernel: TBF's arithmetic, rules, names, the iptables text. */
+/* The parts of agent/net that need no kernel: HTB's arithmetic, rules, names, the iptables text. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "harness.h"
+#include "net/htb.h"
 #include "net/internal.h"
 #include "net/iptables.h"
-#include "net/tbf.h"
 
-TEST(net_text, tbf_burst_goes_there_and_back)
+TEST(net_text, htb_options)
 {
-	static const uint64_t periods_us[] = { 100, 250, 1000, 5000, 20000, 1000000 };
+	struct net_clock clock = { .rate = 34800, .period_ns = 5000000, .frame = 174 };
+	struct tc_htb_opt options;
 
-	for (uint32_t burst = 62; burst <= 9014; burst += 7) {
-		for (size_t i = 0; i < sizeof(periods_us) / sizeof(periods_us[0]); i++) {
-			uint64_t rate = burst * 1000000ull / periods_us[i];
-			uint32_t ticks = tbf_ticks(rate, burst);
-
-			if (rate < 15000000)
-				CU_ASSERT_EQUAL_FATAL(tbf_bytes(rate, ticks), burst);
-			CU_ASSERT_TRUE_FATAL(tbf_same_burst(rate, burst, ticks));
-			CU_ASSERT_FALSE_FATAL(tbf_same_burst(rate, burst + burst / 10 + 6, ticks));
-		}
-	}
-	CU_ASSERT_EQUAL(tbf_ticks(1000000000, 64), 1);
-	CU_ASSERT_EQUAL(tbf_ticks(1, UINT32_MAX), UINT32_MAX);
-}
-
-TEST(net_text, tbf_options)
-{
-	struct net_tbf tbf = { .rate = 34800, .burst = 174, .limit = 5000 };
-	struct tc_tbf_qopt options;
-
-	tbf_options(&tbf, 174, &options);
+	htb_options(&clock, &options);
 	CU_ASSERT_EQUAL(options.rate.rate, 34800);
+	CU_ASSERT_EQUAL(options.ceil.rate, 34800);
 	CU_ASSERT_EQUAL(options.rate.linklayer, TC_LINKLAYER_ETHERNET);
-	CU_ASSERT_EQUAL(options.limit, 5000);
-	CU_ASSERT_EQUAL(options.buffer, 5000000 / 64);
-	CU_ASSERT_EQUAL(options.peakrate.rate, 0);
-	tbf.rate = 5000000000ull;
-	tbf_options(&tbf, 174, &options);
+	CU_ASSERT_EQUAL(options.ceil.linklayer, TC_LINKLAYER_ETHERNET);
+	/* half a period, in ticks of 64 ns */
+	CU_ASSERT_EQUAL(options.buffer, 2500000 / 64);
+	CU_ASSERT_EQUAL(options.cbuffer, options.buffer);
+	CU_ASSERT_EQUAL(options.quantum, 174);
+	clock.rate = 5000000000ull;
+	htb_options(&clock, &options);
 	CU_ASSERT_EQUAL(options.rate.rate, UINT32_MAX);
+	CU_ASSERT_EQUAL(htb_slack_ticks(100000), 781);
+	CU_ASSERT_EQUAL(htb_slack_ticks(1000000000), 7812500);
 }
 
 TEST(net_text, rules_that_mean_the_same_are_equal)

@@ -18,6 +18,7 @@ struct world {
 	struct tg_peer peers[PEERS];
 	struct tg_cidr allowed[PEERS][ALLOWED];
 	struct wg_secrets secrets;
+	uint8_t preshared[PEERS][TG_KEY_LEN];
 	struct wg_state state;
 	struct wg_change change;
 };
@@ -41,6 +42,8 @@ static void world_init(struct world *world, size_t allowed)
 	world->tunnel.listen_port = 51820;
 	world->tunnel.peers = world->peers;
 	world->tunnel.peer_count = PEERS;
+	world->secrets.preshared = world->preshared;
+	world->secrets.count = PEERS;
 	memset(world->secrets.private_key, 0xab, TG_KEY_LEN);
 	for (unsigned p = 0; p < PEERS; p++) {
 		memset(world->peers[p].public_key, (int)p + 1, TG_KEY_LEN);
@@ -242,7 +245,7 @@ TEST(net_wireguard, uapi_text)
 		(struct tg_endpoint){ .family = AF_INET, .port = 99, .addr = { 192, 0, 2, 1 } };
 	world.peers[1].endpoint = (struct tg_endpoint){ .family = AF_INET6, .port = 98, .addr = { 0x20, 1 } };
 	world.peers[1].keepalive_s = 25;
-	memset(world.secrets.preshared[1], 0x9f, TG_KEY_LEN);
+	memset(world.preshared[1], 0x9f, TG_KEY_LEN);
 	has_peer(&world, 1, &world.allowed[1][0], 1);
 	has_peer(&world, 0x63, NULL, 0);
 	CU_ASSERT_EQUAL_FATAL(uapi_build(&world.change, &text, &size), 0);

@@ -6,9 +6,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "harness.h"
+#include "tensorguard/base64.h"
 #include "tensorguard/policy.h"
 
 #define GOOD "tests/policies/good/full.conf"
@@ -305,6 +307,72 @@ TEST(policy, external_tunnels_and_pad_classes_arrive)
 	CU_ASSERT_EQUAL(t->classes[2].pad_mode, TG_PAD_POW2);
 	CU_ASSERT_EQUAL(t->classes[3].pad_mode, TG_PAD_UNIFORM);
 	tg_policy_free(p);
+}
+
+/* A managed gateway of `count` robots; the last one has the key of robot `like`. */
+static char *many_peers(unsigned count, unsigned like)
+{
+	size_t size;
+	char *text;
+	FILE *f = open_memstream(&text, &size);
+
+	CU_ASSERT_PTR_NOT_NULL_FATAL(f);
+	fprintf(f,
+		"version = 1; name = \"g\"; policy_version = 1; profile = \"lab\"; fail = \"closed\"; role = "
+		"\"gateway\";\ntunnels = ( { name = \"tg0\"; key_file = \"/k\"; addresses = ( \"fd00::1/64\" "
+		"); "
+		"classes = ( { name = \"c\"; defence = \"constant\"; cell = 160; period = \"10ms\"; session "
+		"= "
+		"\"always\"; } );\npeers = (");
+	for (unsigned i = 0; i < count; i++) {
+		uint8_t key[TG_KEY_LEN] = { 1 };
+		unsigned n = i + 1 == count ? like : i;
+		char base64[45];
+
+		key[1] = (uint8_t)(n >> 8);
+		key[2] = (uint8_t)n;
+		tg_key_to_base64(key, base64);
+		fprintf(f,
+			"%s\n{ public_key = \"%s\"; allowed_ips = ( \"10.%u.%u.0/24\", \"fd00::1:%x/128\" ); "
+			"}",
+			i ? "," : "", base64, i >> 8, i & 255, i);
+	}
+	fprintf(f, ");\n} );\nrules = ( { tunnel = \"tg0\"; class = \"c\"; to = ( \"10.0.0.0/8\" ); } );\n");
+	fclose(f);
+	return text;
+}
+
+/* Far below what comparing each with each would take, and far above what sorting does on a busy machine. */
+TEST(policy, thousands_of_peers_load_quickly)
+{
+	enum { COUNT = 4000, SECONDS = 5 };
+	char *text = many_peers(COUNT, COUNT - 1);
+	struct tg_policy *p = NULL;
+	struct tg_error e = { "" };
+	time_t begun = time(NULL);
+
+	CU_ASSERT_EQUAL_FATAL(tg_policy_parse(text, strlen(text), "t.conf", &p, &e), 0);
+	CU_ASSERT_TRUE(time(NULL) - begun < SECONDS);
+	CU_ASSERT_EQUAL(p->tunnels[0].peer_count, COUNT);
+	CU_ASSERT_EQUAL(p->tunnels[0].peers[COUNT - 1].dummy_target.s6_addr[15], (COUNT - 1) & 255);
+	tg_policy_free(p);
+	free(text);
+}
+
+TEST(policy, one_key_among_thousands_is_found_twice)
+{
+	struct tg_policy *p = NULL;
+	struct tg_error e = { "" };
+	char *text = many_peers(1200, 700);
+
+	CU_ASSERT_EQUAL(tg_policy_parse(text, strlen(text), "t.conf", &p, &e), -EINVAL);
+	CU_ASSERT_STRING_EQUAL(e.message,
+			       "t.conf:1203: two peers of tunnel 'tg0' have this public_key, expected one");
+	free(text);
+	text = many_peers(TG_MAX_PEERS + 1, TG_MAX_PEERS);
+	CU_ASSERT_EQUAL(tg_policy_parse(text, strlen(text), "t.conf", &p, &e), -EINVAL);
+	CU_ASSERT_STRING_EQUAL(e.message, "t.conf:3: peers is a list of 4097, expected a list of 1 to 4096");
+	free(text);
 }
 
 TEST(policy, several_peers_need_no_target_for_dummies)

@@ -591,7 +591,7 @@ TEST(session, a_clock_that_never_came_is_due_two_periods_after_the_first_packet)
 	CU_ASSERT_EQUAL(arrives(&s, START + 2 * p + 1), 1);
 }
 
-/* Without its TBF the clock cell goes round as fast as the processor can: it is taken out, not sent. */
+/* Without its clock the clock cell goes round as fast as the processor can: it is taken out, not sent. */
 TEST(session, a_queue_that_nobody_paces_stops)
 {
 	const __u64 p = 5 * MS;

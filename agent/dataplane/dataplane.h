@@ -158,6 +158,9 @@ int roster_put(const struct dataplane *dp, const struct roster *roster, struct t
 int roster_clear_gone(const struct dataplane *dp, const struct roster *roster, struct tg_error *e);
 /* Numbers that a dataplane of `tunnel` needs, beside those of `dp` (may be NULL) that are in use. */
 size_t roster_need(const struct dataplane *dp, const struct tg_tunnel *tunnel);
+/* All dp->room entries of the map. */
+int roster_read(const struct dataplane *dp, struct tg_peer_entry *entries, struct tg_error *e);
+bool roster_is_free(const struct tg_peer_entry *entry);
 /* By number: whether somebody has it. Free the array, which has dp->room entries. */
 int roster_taken(const struct dataplane *dp, bool **ret_taken, struct tg_error *e);
 

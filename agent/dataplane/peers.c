@@ -44,14 +44,14 @@ static struct tg_peer_entry entry_of(const struct tg_tunnel *tunnel, size_t n)
 	return entry;
 }
 
-static bool is_free(const struct tg_peer_entry *entry)
+bool roster_is_free(const struct tg_peer_entry *entry)
 {
 	static const struct tg_peer_entry none;
 
 	return !memcmp(entry, &none, sizeof(none));
 }
 
-static int read_entries(const struct dataplane *dp, struct tg_peer_entry *entries, struct tg_error *e)
+int roster_read(const struct dataplane *dp, struct tg_peer_entry *entries, struct tg_error *e)
 {
 	for (uint32_t n = 0; n < dp->room; n++)
 		if (bpf_map_lookup_elem(dp->maps[DP_PEERS], &n, &entries[n]))
@@ -80,7 +80,7 @@ static struct place *sort_entries(const struct tg_peer_entry *entries, size_t co
 
 	*ret_taken = 0;
 	for (size_t n = 0; places && n < count; n++)
-		if (!is_free(&entries[n]))
+		if (!roster_is_free(&entries[n]))
 			places[(*ret_taken)++] = (struct place){ .entry = entries[n], .where = (unsigned)n };
 	if (places)
 		qsort(places, *ret_taken, sizeof(*places), by_entry);
@@ -109,7 +109,7 @@ static void keep_numbers(struct roster *r, const struct tg_tunnel *tunnel, const
 		r->member[place->where] = true;
 	}
 	for (size_t n = 0; n < r->room; n++)
-		r->gone[n] = !r->member[n] && !is_free(&r->entries[n]);
+		r->gone[n] = !r->member[n] && !roster_is_free(&r->entries[n]);
 }
 
 static int give_numbers(struct roster *r, const struct tg_tunnel *tunnel, struct tg_error *e)
@@ -148,7 +148,7 @@ int roster_make(const struct dataplane *dp, const struct tg_tunnel *tunnel, stru
 	r.gone = calloc(r.room + 1, sizeof(*r.gone));
 	r.numbers = calloc(tunnel->peer_count + 1, sizeof(*r.numbers));
 	if (r.entries && r.member && r.gone && r.numbers)
-		ret = read_entries(dp, r.entries, e);
+		ret = roster_read(dp, r.entries, e);
 	if (!ret) {
 		places = sort_entries(r.entries, r.room, &taken);
 		ret = places ? 0 : -ENOMEM;
@@ -206,17 +206,17 @@ int roster_clear_gone(const struct dataplane *dp, const struct roster *roster, s
 
 int roster_taken(const struct dataplane *dp, bool **ret_taken, struct tg_error *e)
 {
-	struct tg_peer_entry entry;
-	bool *taken = calloc(dp->room + 1, sizeof(*taken));
-	int ret = taken ? 0 : tg_error(e, -ENOMEM, "out of memory");
+	struct tg_peer_entry *entries = calloc(dp->room, sizeof(*entries));
+	bool *taken = calloc(dp->room, sizeof(*taken));
+	int ret = -ENOMEM;
 
-	for (uint32_t n = 0; n < dp->room && !ret; n++) {
-		if (bpf_map_lookup_elem(dp->maps[DP_PEERS], &n, &entry))
-			ret = tg_error(e, -errno, "cannot read map peers of %s: %s", dp->tunnel,
-				       strerror(errno));
-		else
-			taken[n] = !is_free(&entry);
-	}
+	if (entries && taken)
+		ret = roster_read(dp, entries, e);
+	else
+		tg_error(e, ret, "out of memory");
+	for (uint32_t n = 0; n < dp->room && !ret; n++)
+		taken[n] = !roster_is_free(&entries[n]);
+	free(entries);
 	if (ret) {
 		free(taken);
 		return ret;
@@ -231,7 +231,7 @@ size_t roster_need(const struct dataplane *dp, const struct tg_tunnel *tunnel)
 	struct tg_peer_entry *entries = dp ? calloc(dp->room + 1, sizeof(*entries)) : NULL;
 	struct place *places = NULL;
 
-	if (entries && !read_entries(dp, entries, NULL))
+	if (entries && !roster_read(dp, entries, NULL))
 		places = sort_entries(entries, dp->room, &taken);
 	for (size_t i = 0; places && i < need; i++) {
 		struct tg_peer_entry entry = entry_of(tunnel, i);

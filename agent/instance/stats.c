@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+#include <arpa/inet.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -47,14 +49,75 @@ static json_t *counters_json(const struct tg_stats *st)
 			 "late_packets", (json_int_t)st->late_packets);
 }
 
-static json_t *session_json(const struct tg_queue *queue, const struct tg_session_state *s)
+/* The sessions of a class: sums, but of `left` the most. */
+struct totals {
+	uint64_t peers, running, sessions, extensions, backlog, ticks, lost, overdue;
+	uint32_t left;
+};
+
+static void add_session(struct totals *sum, const struct tg_queue *queue, const struct tg_session_state *s)
 {
-	return json_pack("{s:b, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "always", !queue->slots,
-			 "running", !queue->slots || s->left, "slots_left", (json_int_t)s->left, "slots",
-			 (json_int_t)queue->slots, "sessions", (json_int_t)s->sessions, "extensions",
+	sum->peers++;
+	sum->running += !queue->slots || s->left;
+	sum->sessions += s->sessions;
+	sum->extensions += s->extensions;
+	sum->backlog += s->backlog;
+	sum->ticks += s->ticks;
+	sum->lost += s->lost;
+	sum->overdue += s->overdue;
+	sum->left = s->left > sum->left ? s->left : sum->left;
+}
+
+static json_t *peer_json(unsigned number, const struct tg_peer_entry *entry, const struct tg_queue *queue,
+			 const struct tg_session_state *s)
+{
+	char target[INET6_ADDRSTRLEN] = "";
+
+	inet_ntop(AF_INET6, entry->dummy_target, target, sizeof(target));
+	return json_pack("{s:I, s:s, s:b, s:I, s:I, s:I, s:I, s:I}", "number", (json_int_t)number,
+			 "dummy_target", target, "running", !queue->slots || s->left, "slots_left",
+			 (json_int_t)s->left, "sessions", (json_int_t)s->sessions, "extensions",
 			 (json_int_t)s->extensions, "backlog", (json_int_t)s->backlog, "ticks",
-			 (json_int_t)s->ticks, "period_ns", (json_int_t)queue->period_ns, "lost",
-			 (json_int_t)s->lost, "overdue", (json_int_t)s->overdue);
+			 (json_int_t)s->ticks);
+}
+
+static json_t *session_json(const struct tg_queue *queue, const struct totals *sum, json_t *peers)
+{
+	return json_pack("{s:b, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o}", "always",
+			 !queue->slots, "running", sum->running > 0, "running_peers",
+			 (json_int_t)sum->running, "slots_left", (json_int_t)sum->left, "slots",
+			 (json_int_t)queue->slots, "sessions", (json_int_t)sum->sessions, "extensions",
+			 (json_int_t)sum->extensions, "backlog", (json_int_t)sum->backlog, "ticks",
+			 (json_int_t)sum->ticks, "period_ns", (json_int_t)queue->period_ns, "lost",
+			 (json_int_t)sum->lost, "overdue", (json_int_t)sum->overdue, "peers", peers);
+}
+
+/* All sessions of a queue, each with its peer, and their sums. */
+static int sessions_json(const struct dataplane *dp, const struct tg_queue *queue, json_t **ret_json,
+			 struct tg_error *e)
+{
+	struct tg_peer_entry *entries = calloc(dp->room, sizeof(*entries));
+	struct tg_session_state state;
+	struct totals sum = { 0 };
+	json_t *peers = json_array();
+	int ret = entries ? roster_read(dp, entries, e) : tg_error(e, -ENOMEM, "out of memory");
+
+	for (unsigned n = 0; !ret && n < queue->room && n < dp->room; n++) {
+		if (roster_is_free(&entries[n]))
+			continue;
+		ret = dataplane_session_get(dp, queue->first + n, &state, e);
+		if (ret)
+			break;
+		add_session(&sum, queue, &state);
+		json_array_append_new(peers, peer_json(n, &entries[n], queue, &state));
+	}
+	free(entries);
+	if (ret) {
+		json_decref(peers);
+		return ret;
+	}
+	*ret_json = session_json(queue, &sum, peers);
+	return 0;
 }
 
 static json_t *violations_json(const __u64 *violations)
@@ -69,11 +132,10 @@ static json_t *violations_json(const __u64 *violations)
 static int class_stats_json(const struct dataplane *dp, const struct tg_policy_class *class, unsigned index,
 			    uint64_t generation, json_t **ret_json, struct tg_error *e)
 {
-	struct tg_session_state session;
 	struct tg_stats out, in;
 	struct tg_class loaded;
 	struct tg_queue queue;
-	json_t *o;
+	json_t *o, *session;
 	int ret;
 
 	ret = dataplane_stats_get(dp, TG_OUT, index, &out, e);
@@ -89,12 +151,12 @@ static int class_stats_json(const struct dataplane *dp, const struct tg_policy_c
 	if (loaded.queue != TG_NO_QUEUE) {
 		ret = dataplane_queue_get(dp, loaded.queue, &queue, e);
 		if (!ret)
-			ret = dataplane_session_get(dp, loaded.queue, &session, e);
+			ret = sessions_json(dp, &queue, &session, e);
 		if (!ret) {
 			json_object_set_new(o, "delay", delay_json(&out));
 			json_object_set_new(o, "delay_limit_ns", json_integer(queue.guard_ns));
 			json_object_set_new(o, "violations", violations_json(out.violations));
-			json_object_set_new(o, "session", session_json(&queue, &session));
+			json_object_set_new(o, "session", session);
 		}
 	}
 	if (ret) {

@@ -59,6 +59,21 @@ static void print_counters(const char *direction, const json_t *c)
 	       number(c, "late_packets"));
 }
 
+/* One line for all, and one for the session with the most cells waiting, where several are told apart. */
+static void print_peers(const json_t *session)
+{
+	const json_t *peers = json_object_get(session, "peers"), *worst = json_array_get(peers, 0);
+
+	if (json_array_size(peers) < 2)
+		return;
+	for (size_t i = 1; i < json_array_size(peers); i++)
+		if (number(json_array_get(peers, i), "backlog") > number(worst, "backlog"))
+			worst = json_array_get(peers, i);
+	printf("    peers: %zu, %lld with a session; most backlog: %lld, peer %lld (%s)\n",
+	       json_array_size(peers), number(session, "running_peers"), number(worst, "backlog"),
+	       number(worst, "number"), json_string_value(json_object_get(worst, "dummy_target")));
+}
+
 static void print_session(const json_t *class)
 {
 	const json_t *session = json_object_get(class, "session"), *delay = json_object_get(class, "delay");
@@ -71,6 +86,7 @@ static void print_session(const json_t *class)
 								   : "none",
 	       number(session, "slots_left"), number(session, "slots"), number(session, "sessions"),
 	       number(session, "extensions"), number(session, "backlog"));
+	print_peers(session);
 	printf("    delay in the queue: p50 %lld us, p90 %lld us, p99 %lld us over %lld packets\n",
 	       number(delay, "p50_us"), number(delay, "p90_us"), number(delay, "p99_us"),
 	       number(delay, "count"));

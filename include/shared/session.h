@@ -270,8 +270,8 @@ tg_inline enum tg_release tg_session_release(struct tg_session_state *s, const s
 	if (cell->real) {
 		tg_session_count_real(s, cell->number);
 		/*
-		 * So that a queue without its clock sends no burst: no more than four times the rate. The clock
-		 * itself never lets two cells close up to less than half a period.
+		 * So that a queue without its clock sends no burst: no more than four times the rate. The
+		 * clock itself never lets two cells close up to less than half a period.
 		 */
 		if ((s->fast >= TG_FAST_TICKS || s->overdue > TG_FAST_TICKS) &&
 		    tg_session_is_fast(s, q, cell->now, 4))

@@ -7,6 +7,7 @@
 #include "maps.h"
 #include "packet.h"
 #include "shape.h"
+#include "tick.h"
 
 static __always_inline int drop(int reason)
 {
@@ -64,6 +65,8 @@ static __always_inline int guard(struct __sk_buff *skb, __u32 l2, int in_place)
 	if (!st || !class || !class->defence)
 		return drop(TG_DROP_NO_CLASS);
 	reason = pad(skb, l2, class, &p, &size);
+	if (!reason && has_metronome(class))
+		reason = note_real(class_id, class->defence);
 	if (!reason && class->queue != TG_NO_QUEUE)
 		reason = enqueue(skb, l2, class, peer, &p, st, &head);
 	if (reason)

@@ -6,6 +6,8 @@
  *	tg_segment	tc ingress of the segmenter's tail: the same for the pieces of GSO super-packets
  *	tg_steer	filter of the HTB on a queue's head: each session's cells to its own clock
  *	tg_release	tc ingress of a queue's tail: what the clock let go, into the tunnel
+ *	tg_metronome	tc ingress of a metronome's tail: dummies that are due, into the tunnel
+ *	tg_timed	tc egress of a metronome's head with the clock fq: when its packet is to leave
  *	tg_ingress	tc ingress of the tunnel: count, drop the peer's dummies
  *	tg_mute		generic XDP of a tunnel with paced classes: drops the dummies before packet sockets
  *see them
@@ -191,6 +193,43 @@ int tg_release(struct __sk_buff *skb)
 	account_delay(&meta, queue, cell.waited_ns);
 	count_reason(TG_PASS_CELL_REAL);
 	return bpf_redirect(tunnel_ifindex(), 0);
+}
+
+SEC("tc")
+int tg_metronome(struct __sk_buff *skb)
+{
+	struct tg_metronome_session *session;
+	struct tg_ether_meta meta;
+	struct tg_metronome *m;
+	__u32 class_id;
+
+	if (bpf_skb_load_bytes(skb, 0, &meta, sizeof(meta)))
+		return drop(TG_DROP_STRAY);
+	class_id = meta.queue;
+	m = bpf_map_lookup_elem(&metronomes, &class_id);
+	session = bpf_map_lookup_elem(&metronome_state, &class_id);
+	if (!m || !session || m->tail_ifindex != skb->ifindex)
+		return drop(TG_DROP_STRAY);
+	if (meta.kind == TG_CELL_START)
+		return start_metronome(skb, m);
+	if (meta.kind != TG_CELL_TICK)
+		return drop(TG_DROP_STRAY);
+	return tick(skb, class_id, m, session);
+}
+
+SEC("tc")
+int tg_timed(struct __sk_buff *skb)
+{
+	struct tg_ether_meta meta;
+
+	if (bpf_skb_load_bytes(skb, 0, &meta, sizeof(meta)))
+		return drop(TG_DROP_STRAY);
+	if (meta.kind != TG_CELL_TICK && meta.kind != TG_CELL_START)
+		return drop(TG_DROP_STRAY);
+	/* fq takes 0, as the loader's first packet has it, for now */
+	skb->tstamp = meta.departs_ns;
+	count_reason(TG_PASS_TIMED);
+	return TC_ACT_OK;
 }
 
 static __always_inline void count_dummy(const struct tg_config *conf, __u32 len)

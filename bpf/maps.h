@@ -7,6 +7,7 @@
 #include <bpf/bpf_helpers.h>
 
 #include "budget.h"
+#include "metronome.h"
 #include "session.h"
 #include "types.h"
 
@@ -82,6 +83,27 @@ struct {
 	__type(key, __u32);
 	__type(value, struct tg_peer_entry);
 } peers SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, TG_MAX_CLASSES);
+	__type(key, __u32);
+	__type(value, struct tg_metronome);
+} metronomes SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, TG_MAX_CLASSES);
+	__type(key, __u32);
+	__type(value, struct tg_metronome_session);
+} metronome_state SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct tg_exponential);
+} exponential SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);

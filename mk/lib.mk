@@ -2,7 +2,7 @@
 LIB_SRC := $(wildcard lib/*/*.c)
 LIB_OBJ := $(call objects,$(LIB_SRC))
 LIB := $(BUILD)/libtensorguard.a
-LIB_LIBS := -lconfig -lcrypto
+LIB_LIBS := -lconfig -lcrypto -lm
 
 $(LIB_OBJ): INC := -Iinclude -Ilib
 $(LIB): $(LIB_OBJ)

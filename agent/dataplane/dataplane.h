@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "net/net.h"
+#include "shared/metronome.h"
 #include "shared/budget.h"
 #include "shared/session.h"
 #include "shared/types.h"
@@ -30,6 +31,9 @@ enum dp_map {
 	DP_QUEUES,
 	DP_SESSIONS,
 	DP_PEERS,
+	DP_METRONOMES,
+	DP_METRONOME_STATE,
+	DP_EXPONENTIAL,
 	DP_DEVICES,
 	DP_PORTS,
 	DP_STATS,
@@ -39,7 +43,17 @@ enum dp_map {
 	DP_MAP_COUNT
 };
 
-enum dp_prog { DP_EGRESS, DP_INGRESS, DP_SEGMENT, DP_STEER, DP_RELEASE, DP_MUTE, DP_PROG_COUNT };
+enum dp_prog {
+	DP_EGRESS,
+	DP_INGRESS,
+	DP_SEGMENT,
+	DP_STEER,
+	DP_RELEASE,
+	DP_METRONOME,
+	DP_TIMED,
+	DP_MUTE,
+	DP_PROG_COUNT
+};
 
 struct dataplane {
 	char tunnel[TG_TUNNEL_NAME_LEN];
@@ -185,5 +199,29 @@ struct net_clock queue_clock(const struct tg_queue *queue);
 void queue_names(const char *tunnel, unsigned id, char ret_head[IFNAMSIZ], char ret_tail[IFNAMSIZ]);
 /* Whether `running` serves a class that wants `wanted` (everything equal but the devices). */
 bool queue_serves(const struct tg_queue *running, const struct tg_queue *wanted);
+
+/* ---- metronomes (metronome.c); their number is that of their class ---- */
+
+int dataplane_metronome_get(const struct dataplane *dp, unsigned class, struct tg_metronome *ret_metronome,
+			    struct tg_error *e);
+/* Writes the entry and the table that it needs, and forgets the session. */
+int dataplane_metronome_set(const struct dataplane *dp, unsigned class, const struct tg_metronome *metronome,
+			    struct tg_error *e);
+/* A consistent copy (BPF_F_LOCK). */
+int dataplane_metronome_state(const struct dataplane *dp, unsigned class,
+			      struct tg_metronome_state *ret_state, struct tg_error *e);
+/* Ensures the metronome: the pair, its clock, programs, map entries and the packet that goes round. One that
+ * is as it should be is left alone; any other is made anew, and its session forgotten. */
+int metronome_ensure(const struct dataplane *dp, struct net *net, const struct tg_tunnel *tunnel,
+		     const struct tg_compiled_metronome *wanted, struct tg_error *e);
+/* Succeeds when there is none. */
+int metronome_remove(const struct dataplane *dp, struct net *net, unsigned class, struct tg_error *e);
+/* Whether its packet came round within the last few ticks. */
+int metronome_ticking(const struct dataplane *dp, unsigned class, bool *ret_ticking, struct tg_error *e);
+void metronome_names(const char *tunnel, unsigned class, char ret_head[IFNAMSIZ], char ret_tail[IFNAMSIZ]);
+/* Kind of the qdisc. */
+const char *metronome_clock_name(unsigned clock);
+/* Whether `running` is what is wanted (everything equal but the devices). */
+bool metronome_serves(const struct tg_metronome *running, const struct tg_compiled_metronome *wanted);
 
 #endif

@@ -19,17 +19,31 @@
 enum { PIN_PATH_MAX = 512 };
 
 const char *const dp_map_names[DP_MAP_COUNT] = {
-	[DP_POLICY] = "policy",     [DP_CONFIG] = "config",   [DP_CLASSES] = "classes",
-	[DP_RULES] = "rules",       [DP_RULES4] = "rules4",   [DP_RULES6] = "rules6",
-	[DP_FLOWS] = "flows",       [DP_QUEUES] = "queues",   [DP_SESSIONS] = "sessions",
-	[DP_PEERS] = "peers",       [DP_DEVICES] = "devices", [DP_PORTS] = "ports",
-	[DP_STATS] = "stats",       [DP_REASONS] = "reasons", [DP_BUDGET] = "budget",
+	[DP_POLICY] = "policy",
+	[DP_CONFIG] = "config",
+	[DP_CLASSES] = "classes",
+	[DP_RULES] = "rules",
+	[DP_RULES4] = "rules4",
+	[DP_RULES6] = "rules6",
+	[DP_FLOWS] = "flows",
+	[DP_QUEUES] = "queues",
+	[DP_SESSIONS] = "sessions",
+	[DP_PEERS] = "peers",
+	[DP_DEVICES] = "devices",
+	[DP_PORTS] = "ports",
+	[DP_STATS] = "stats",
+	[DP_REASONS] = "reasons",
+	[DP_METRONOMES] = "metronomes",
+	[DP_METRONOME_STATE] = "metronome_state",
+	[DP_EXPONENTIAL] = "exponential",
+	[DP_BUDGET] = "budget",
 	[DP_SPENDING] = "spending",
 };
 
 const char *const dp_prog_names[DP_PROG_COUNT] = {
 	[DP_EGRESS] = "tg_egress", [DP_INGRESS] = "tg_ingress", [DP_SEGMENT] = "tg_segment",
-	[DP_STEER] = "tg_steer",   [DP_RELEASE] = "tg_release", [DP_MUTE] = "tg_mute",
+	[DP_STEER] = "tg_steer",   [DP_RELEASE] = "tg_release", [DP_METRONOME] = "tg_metronome",
+	[DP_TIMED] = "tg_timed",   [DP_MUTE] = "tg_mute",
 };
 
 /* What libbpf said last: the verifier's reason, mostly. */
@@ -158,7 +172,8 @@ static int skeleton_prog_fd(const struct guardian_bpf *skel, enum dp_prog prog)
 	const struct bpf_program *const progs[DP_PROG_COUNT] = {
 		[DP_EGRESS] = skel->progs.tg_egress,   [DP_INGRESS] = skel->progs.tg_ingress,
 		[DP_SEGMENT] = skel->progs.tg_segment, [DP_STEER] = skel->progs.tg_steer,
-		[DP_RELEASE] = skel->progs.tg_release, [DP_MUTE] = skel->progs.tg_mute,
+		[DP_RELEASE] = skel->progs.tg_release, [DP_METRONOME] = skel->progs.tg_metronome,
+		[DP_TIMED] = skel->progs.tg_timed,     [DP_MUTE] = skel->progs.tg_mute,
 	};
 
 	return bpf_program__fd(progs[prog]);

@@ -22,6 +22,14 @@ void segmenter_names(const char *tunnel, char ret_head[IFNAMSIZ], char ret_tail[
 	snprintf(ret_tail, IFNAMSIZ, "%.8ssp", tunnel);
 }
 
+bool tunnel_has_dummies(const struct tg_tunnel *tunnel)
+{
+	for (size_t i = 0; i < tunnel->class_count; i++)
+		if (tg_defence_has_dummies(tunnel->classes[i].defence))
+			return true;
+	return false;
+}
+
 bool tunnel_is_paced(const struct tg_tunnel *tunnel)
 {
 	for (size_t i = 0; i < tunnel->class_count; i++)
@@ -158,6 +166,30 @@ static int drain_unused(struct net *net, const struct dataplane *dp, const bool 
 	return ret;
 }
 
+static int ensure_metronomes(struct net *net, const struct dataplane *dp, const struct tg_tunnel *tunnel,
+			     const struct tg_compiled *compiled, struct tg_error *e)
+{
+	int ret = 0;
+
+	for (size_t i = 0; i < compiled->metronome_count && !ret; i++)
+		ret = metronome_ensure(dp, net, tunnel, &compiled->metronomes[i], e);
+	return ret;
+}
+
+static int remove_unused_metronomes(struct net *net, const struct dataplane *dp,
+				    const struct tg_compiled *compiled, struct tg_error *e)
+{
+	bool used[TG_MAX_CLASSES] = { false };
+	int ret = 0;
+
+	for (size_t i = 0; i < compiled->metronome_count; i++)
+		used[compiled->metronomes[i].class] = true;
+	for (unsigned class = 0; class < TG_MAX_CLASSES && !ret; class ++)
+		if (!used[class])
+			ret = metronome_remove(dp, net, class, e);
+	return ret;
+}
+
 /* Whether the tables in force are these; a needless switch would make the classifier decide every flow again.
  */
 static bool tables_in_force(const struct dataplane *dp, const struct tg_compiled *compiled,
@@ -231,7 +263,7 @@ static int mute_dummies(const struct dataplane *dp, const struct tg_tunnel *tunn
 {
 	int ret;
 
-	if (!tunnel_is_paced(tunnel))
+	if (!tunnel_has_dummies(tunnel))
 		return dataplane_detach_mute(ifindex, e);
 	ret = dataplane_attach_mute(dp, ifindex, e);
 	return ret == -EBUSY && tunnel->external[0] ? 0 : ret;
@@ -265,6 +297,8 @@ static int shape_tunnel(struct instance *in, size_t n, const struct tg_policy *o
 	if (!ret)
 		ret = ensure_queues(in->net, dp, tunnel, compiled, &roster, ids, taken, e);
 	if (!ret)
+		ret = ensure_metronomes(in->net, dp, tunnel, compiled, e);
+	if (!ret)
 		ret = reset_renamed(dp, tunnel_of(old, tunnel->name), tunnel, e);
 	if (!ret && !tables_in_force(dp, compiled, ids, !fresh && old == in->policy))
 		ret = dataplane_switch(dp, compiled, ids, roster.numbers, &generation, e);
@@ -276,6 +310,8 @@ static int shape_tunnel(struct instance *in, size_t n, const struct tg_policy *o
 		ret = dataplane_attach(dp, DP_EGRESS, ifindex, DP_HOOK_EGRESS, e);
 	if (!ret)
 		ret = drain_unused(in->net, dp, taken, &roster, e);
+	if (!ret)
+		ret = remove_unused_metronomes(in->net, dp, compiled, e);
 	roster_free(&roster);
 	dataplane_close(dp);
 	tg_compiled_free(compiled);

@@ -44,7 +44,7 @@ static void check_mute(struct report *r, const struct dataplane *dp, const struc
 	bool attached = false;
 
 	/* on an external device it may be somebody else's place */
-	if (!tunnel_is_paced(tunnel) || tunnel->external[0])
+	if (!tunnel_has_dummies(tunnel) || tunnel->external[0])
 		return;
 	if (dataplane_mute_attached(dp, t->ifindex, &attached, NULL) || !attached)
 		problem(r, "tunnel %s: %s is not attached to %s", dp->tunnel, dp_prog_names[DP_MUTE],
@@ -128,6 +128,30 @@ static void check_queue(struct instance *in, struct report *r, const struct data
 			dp->tunnel, id, clocks.stopped, clocks.count, clocks.first);
 }
 
+static void check_metronome(struct instance *in, struct report *r, const struct dataplane *dp, unsigned class)
+{
+	char head[IFNAMSIZ], tail[IFNAMSIZ], kind[NET_KIND_LEN];
+	struct tg_metronome m;
+	struct net_link link;
+	bool ticking = false;
+
+	metronome_names(dp->tunnel, class, head, tail);
+	check_pair(in, r, dp, head, DP_METRONOME);
+	if (dataplane_metronome_get(dp, class, &m, NULL))
+		return;
+	if (!net_link_get(in->net, head, &link, NULL)) {
+		if (net_pace_kind(in->net, link.ifindex, kind, NULL) ||
+		    strcmp(kind, metronome_clock_name(m.clock)))
+			problem(r, "tunnel %s: the clock of metronome %u (%s on %s) was replaced", dp->tunnel,
+				class, metronome_clock_name(m.clock), head);
+		if (m.clock == TG_CLOCK_FQ)
+			check_attached(r, dp, DP_TIMED, link.ifindex, DP_HOOK_EGRESS, head);
+	}
+	if (metronome_ticking(dp, class, &ticking, NULL) || !ticking)
+		problem(r, "tunnel %s: metronome %u stands still: its clock packet is lost", dp->tunnel,
+			class);
+}
+
 static void check_classes(struct instance *in, struct report *r, const struct dataplane *dp,
 			  const struct tg_tunnel *tunnel, uint64_t generation)
 {
@@ -140,16 +164,19 @@ static void check_classes(struct instance *in, struct report *r, const struct da
 				tunnel->classes[i].name);
 		else if (class.queue != TG_NO_QUEUE)
 			check_queue(in, r, dp, class.queue);
+		else if (tg_defence_has_metronome(tunnel->classes[i].defence))
+			check_metronome(in, r, dp, i);
 	}
 }
 
-/* A peer that shapes sends dummies as long as a session lasts; one that does not never sends any. */
+/* A peer that shapes sends dummies as long as a session lasts; one that does not never sends any.
+ * The dummies of other defences may be long in coming. */
 static void judge_peer(struct report *r, const struct dataplane *dp, const struct tg_tunnel *tunnel,
 		       struct tunnel_report *t)
 {
 	uint64_t real = 0, dummies = 0;
 
-	if (!tunnel_is_paced(tunnel))
+	if (!tunnel_has_dummies(tunnel))
 		return;
 	for (unsigned i = 0; i < tunnel->class_count; i++) {
 		struct tg_stats st;
@@ -161,7 +188,7 @@ static void judge_peer(struct report *r, const struct dataplane *dp, const struc
 	}
 	if (dummies) {
 		t->peer_shaping = PEER_SHAPES;
-	} else if (real >= ENOUGH_TO_JUDGE) {
+	} else if (real >= ENOUGH_TO_JUDGE && tunnel_is_paced(tunnel)) {
 		t->peer_shaping = PEER_DOES_NOT_SHAPE;
 		problem(r, "tunnel %s: the peer does not shape its direction (%llu real packets, no dummy)",
 			tunnel->name, (unsigned long long)real);

@@ -78,7 +78,9 @@ int instance_bring_up(struct instance *in, const struct tg_policy *old, struct t
 int instance_bring_down(struct instance *in, struct tg_error *e);
 /* Names of the segmenter's devices. */
 void segmenter_names(const char *tunnel, char ret_head[IFNAMSIZ], char ret_tail[IFNAMSIZ]);
-/* Whether any of its classes has a schedule, and so dummies. */
+/* Whether any of its classes sends dummies. */
+bool tunnel_has_dummies(const struct tg_tunnel *tunnel);
+/* Whether any of its classes has a schedule: dummies for as long as a session lasts. */
 bool tunnel_is_paced(const struct tg_tunnel *tunnel);
 
 /* ---- differences (inspect.c) ---- */

@@ -129,6 +129,34 @@ static json_t *violations_json(const __u64 *violations)
 	return o;
 }
 
+static json_t *metronome_json(const struct tg_metronome *m, const struct tg_metronome_state *s)
+{
+	json_t *o = json_pack("{s:s, s:I, s:b, s:I, s:I, s:I, s:I}", "clock", metronome_clock_name(m->clock),
+			      "tick_ns", (json_int_t)m->tick_ns, "running", s->mode != 0, "sessions",
+			      (json_int_t)s->sessions, "dummies", (json_int_t)s->dummies, "ticks",
+			      (json_int_t)s->ticks, "gaps", (json_int_t)s->gaps);
+
+	if (o && m->defence == TG_DEFENCE_FRONT) {
+		json_object_set_new(o, "planned", json_integer(s->front.planned));
+		json_object_set_new(o, "sent", json_integer(s->front.sent));
+		json_object_set_new(o, "window_us", json_integer(s->front.window_us));
+	}
+	return o;
+}
+
+static int add_metronome(const struct dataplane *dp, unsigned class, json_t *o, struct tg_error *e)
+{
+	struct tg_metronome_state state;
+	struct tg_metronome m;
+	int ret = dataplane_metronome_get(dp, class, &m, e);
+
+	if (!ret)
+		ret = dataplane_metronome_state(dp, class, &state, e);
+	if (!ret)
+		json_object_set_new(o, "metronome", metronome_json(&m, &state));
+	return ret;
+}
+
 static int class_stats_json(const struct dataplane *dp, const struct tg_policy_class *class, unsigned index,
 			    uint64_t generation, json_t **ret_json, struct tg_error *e)
 {
@@ -159,6 +187,11 @@ static int class_stats_json(const struct dataplane *dp, const struct tg_policy_c
 			json_object_set_new(o, "session", session);
 		}
 	}
+	if (!ret && tg_defence_has_metronome(class->defence))
+		ret = add_metronome(dp, index, o, e);
+	if (!ret && tg_defence_has_metronome(class->defence))
+		json_object_set_new(json_object_get(o, "metronome"), "violations",
+				    violations_json(out.violations));
 	if (ret) {
 		json_decref(o);
 		return ret;

@@ -139,6 +139,17 @@ int net_clock_look(struct net *net, unsigned ifindex, const struct net_clock *cl
 int net_clock_drop(struct net *net, unsigned ifindex, const bool *gone, size_t count, struct tg_error *e);
 #define NET_CLOCK_PARENT 0x10000u	/* 1:0, where the filter is */
 
+/* ---- the clocks of metronomes (pace.c) ---- */
+
+#define NET_KIND_LEN 16
+
+/* Root fq (handle 3:): lets a packet go at the time in it. An error when the kernel has none. */
+int net_pace_fq(struct net *net, unsigned ifindex, struct tg_error *e);
+/* Root TBF (handle 3:) for frames of this size at `rate` bytes per second. */
+int net_pace_tbf(struct net *net, unsigned ifindex, uint64_t rate, uint32_t frame, struct tg_error *e);
+/* The kind of the root qdisc, "" when there is none of its own. */
+int net_pace_kind(struct net *net, unsigned ifindex, char ret_kind[static NET_KIND_LEN], struct tg_error *e);
+
 /* ---- filters (filter.c) ---- */
 
 /* Whether anybody's filter is left in the device's clsact. */

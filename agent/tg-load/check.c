@@ -63,6 +63,20 @@ static int probe_htb(struct probe_context *c, struct tg_error *e)
 	return ret ? ret : dataplane_probe_clock(c->net, c->veth, e);
 }
 
+static int probe_tbf(struct probe_context *c, struct tg_error *e)
+{
+	int ret = need_veth(c, e);
+
+	return ret ? ret : net_pace_tbf(c->net, c->veth, 34800, 174, e);
+}
+
+static int probe_fq(struct probe_context *c, struct tg_error *e)
+{
+	int ret = need_veth(c, e);
+
+	return ret ? ret : net_pace_fq(c->net, c->veth, e);
+}
+
 static int probe_programs(struct probe_context *c, struct tg_error *e)
 {
 	int ret = need_veth(c, e);
@@ -170,6 +184,10 @@ static int probe_cgroup2(struct probe_context *c, struct tg_error *e)
 static const struct probe probes[] = {
 	{ "veth", "queues and segmenter", "CONFIG_VETH", true, probe_veth },
 	{ "htb", "the clock of paced classes", "CONFIG_NET_SCH_HTB", true, probe_htb },
+	{ "tbf", "the clock of front and wtf-pad classes", "CONFIG_NET_SCH_TBF; else fq serves", false,
+	  probe_tbf },
+	{ "fq", "exact times of front and wtf-pad classes", "CONFIG_NET_SCH_FQ; else tbf serves", false,
+	  probe_fq },
 	{ "programs", "classify, pad, pace", "CONFIG_BPF_SYSCALL, CONFIG_NET_CLS_BPF, CONFIG_NET_SCH_INGRESS",
 	  true, probe_programs },
 	{ "rules", "routing into the tunnel, fail closed",
@@ -186,7 +204,7 @@ static const struct probe probes[] = {
 	{ "cgroup2", "rules with cgroup", "a cgroup2 mount", false, probe_cgroup2 },
 };
 
-enum { PROBE_COUNT = sizeof(probes) / sizeof(probes[0]), WIREGUARD = 5, WIREGUARD_GO = 6 };
+enum { PROBE_COUNT = sizeof(probes) / sizeof(probes[0]), WIREGUARD = 7, WIREGUARD_GO = 8 };
 
 /* In the child: a namespace of its own, so that nothing of the probes is left. */
 static int run_probes(struct result *results)

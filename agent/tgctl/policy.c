@@ -154,6 +154,37 @@ static json_t *queue_json(const struct tg_tunnel *t, const struct tg_compiled_qu
 			 wire_kbit_s(t, class));
 }
 
+static json_t *histogram_json(const struct tg_policy_histogram *h)
+{
+	json_t *bins = json_array();
+
+	for (size_t i = 0; i < h->count; i++)
+		json_array_append_new(bins, json_pack("{s:o, s:i}", "up_to_ns",
+						      h->bins[i].edge_ns
+							      ? json_integer((json_int_t)h->bins[i].edge_ns)
+							      : json_null(),
+						      "tokens", (int)h->bins[i].tokens));
+	return bins;
+}
+
+static json_t *metronome_json(const struct tg_policy_class *class)
+{
+	json_t *o = json_pack("{s:s, s:I}", "clock", tg_clock_choice_name(class->clock), "tick_ns",
+			      (json_int_t) class->tick_ns);
+
+	if (class->defence == TG_DEFENCE_FRONT) {
+		json_object_set_new(o, "dummies", json_integer(class->dummies));
+		json_object_set_new(o, "window_ns",
+				    json_pack("[I,I]", (json_int_t) class->window_min_ns,
+					      (json_int_t) class->window_max_ns));
+		json_object_set_new(o, "idle_ns", json_integer((json_int_t) class->idle_ns));
+	} else {
+		json_object_set_new(o, "burst", histogram_json(&class->burst));
+		json_object_set_new(o, "gap", histogram_json(&class->gap));
+	}
+	return o;
+}
+
 static json_t *class_json(const struct tg_tunnel *t, const struct tg_compiled *compiled, size_t index)
 {
 	const struct tg_policy_class *class = &t->classes[index];
@@ -162,11 +193,12 @@ static json_t *class_json(const struct tg_tunnel *t, const struct tg_compiled *c
 
 	for (size_t i = 0; i < class->bucket_count; i++)
 		json_array_append_new(buckets, json_integer(class->buckets[i]));
-	return json_pack("{s:s, s:s, s:s, s:i, s:i, s:o, s:o}", "name", class->name, "defence",
-			 tg_defence_name(class->defence), "pad", tg_pad_mode_name(class->pad_mode), "cell",
-			 (int)class->cell, "wire_bytes", (int)wire_bytes(t, class), "buckets", buckets,
-			 "queue",
-			 queue == TG_NO_QUEUE ? json_null() : queue_json(t, &compiled->queues[queue]));
+	return json_pack(
+		"{s:s, s:s, s:s, s:i, s:i, s:o, s:o, s:o}", "name", class->name, "defence",
+		tg_defence_name(class->defence), "pad", tg_pad_mode_name(class->pad_mode), "cell",
+		(int)class->cell, "wire_bytes", (int)wire_bytes(t, class), "buckets", buckets, "queue",
+		queue == TG_NO_QUEUE ? json_null() : queue_json(t, &compiled->queues[queue]), "metronome",
+		tg_defence_has_metronome(class->defence) ? metronome_json(class) : json_null());
 }
 
 static json_t *rule_json(const struct tg_policy *policy, const struct tg_tunnel *t,
@@ -275,6 +307,33 @@ static int show_json(const struct tg_policy *policy, struct tg_error *e)
 
 /* ---- show as text ---- */
 
+static void show_histogram(const char *name, const struct tg_policy_histogram *h)
+{
+	char edge[DURATION_LEN];
+
+	printf("    %s:", name);
+	for (size_t i = 0; i < h->count; i++)
+		printf("%s %u up to %s", i ? "," : "", h->bins[i].tokens,
+		       h->bins[i].edge_ns ? duration(h->bins[i].edge_ns, edge) : "infinity");
+	putchar('\n');
+}
+
+static void show_metronome(const struct tg_policy_class *class)
+{
+	char tick[DURATION_LEN], min[DURATION_LEN], max[DURATION_LEN], idle[DURATION_LEN];
+
+	printf("    metronome: clock %s, a tick every %s\n", tg_clock_choice_name(class->clock),
+	       duration(class->tick_ns, tick));
+	if (class->defence == TG_DEFENCE_FRONT) {
+		printf("    1 to %u dummies per session and direction, window %s to %s, idle %s\n",
+		       class->dummies, duration(class->window_min_ns, min),
+		       duration(class->window_max_ns, max), duration(class->idle_ns, idle));
+	} else {
+		show_histogram("burst", &class->burst);
+		show_histogram("gap", &class->gap);
+	}
+}
+
 static void show_class(const struct tg_tunnel *t, const struct tg_compiled *compiled, size_t index)
 {
 	const struct tg_policy_class *class = &t->classes[index];
@@ -287,6 +346,8 @@ static void show_class(const struct tg_tunnel *t, const struct tg_compiled *comp
 	for (size_t i = 0; i < class->bucket_count; i++)
 		printf("%s%u", i ? ", " : "; buckets ", class->buckets[i]);
 	putchar('\n');
+	if (tg_defence_has_metronome(class->defence))
+		show_metronome(class);
 	if (class->defence != TG_DEFENCE_CONSTANT)
 		return;
 	q = &compiled->queues[compiled->classes[index].queue].queue;

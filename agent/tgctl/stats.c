@@ -123,6 +123,20 @@ static void print_budget(const json_t *budget)
 	       number(budget, "day_age_s"), text(budget, "violation"));
 }
 
+static void print_metronome(const json_t *class)
+{
+	const json_t *m = json_object_get(class, "metronome");
+
+	if (!m)
+		return;
+	printf("    metronome: clock %s, %s, %lld sessions, %lld dummies", text(m, "clock"),
+	       json_is_true(json_object_get(m, "running")) ? "running" : "at rest", number(m, "sessions"),
+	       number(m, "dummies"));
+	if (json_object_get(m, "planned"))
+		printf(", %lld of %lld in this session", number(m, "sent"), number(m, "planned"));
+	putchar('\n');
+}
+
 static void print_class(const json_t *class)
 {
 	printf("  class %s: %s, cell %lld\n", text(class, "name"), text(class, "defence"),
@@ -131,6 +145,7 @@ static void print_class(const json_t *class)
 	print_counters("in", json_object_get(class, "in"));
 	print_session(class);
 	print_violations(class);
+	print_metronome(class);
 }
 
 static int print_stats(const json_t *stats, struct tg_error *e)

@@ -10,6 +10,7 @@
 #define TG_MAX_PEERS 4096	/* per tunnel: sessions of one queue */
 #define TG_MAX_FLOWS 65536	/* LRU: flows that the classifier has decided */
 #define TG_MAX_BUCKETS 8	/* sizes of a `buckets` class */
+#define TG_MAX_BINS 16		/* finite bins of a `wtf-pad` histogram; infinity is one more */
 #define TG_MAX_PORTS 256	/* internal devices whose packets were shaped already */
 
 #define TG_MIN_CELL 48		/* an IPv6 header and room for a dummy's counter-free body */

@@ -20,6 +20,8 @@
 enum tg_defence {
 	TG_DEFENCE_PAD = 1,	/* sizes only, no delay */
 	TG_DEFENCE_CONSTANT = 2, /* one cell per period, real or dummy */
+	TG_DEFENCE_FRONT = 3,	/* no delay, dummies at Rayleigh-distributed times after a session's start */
+	TG_DEFENCE_WTF_PAD = 4,	/* no delay, dummies where a gap is longer than a drawn one */
 };
 
 enum tg_pad_mode {
@@ -182,6 +184,45 @@ struct tg_peer_entry {
 	__u8 dummy_target[16];	/* inner IPv6 address that the dummies of its sessions are sent to */
 };
 
+enum tg_clock {
+	TG_CLOCK_TBF = 1,	/* ticks at a fixed rate */
+	TG_CLOCK_FQ = 2,	/* ticks at the time that the clock packet carries */
+};
+
+/* Intervals of `wtf-pad` and how many tokens each has. */
+struct tg_histogram {
+	__u32 edge_us[TG_MAX_BINS +
+		      1]; /* bin i: above edge i, up to edge i + 1; from 0; not used: 4294967295 */
+	__u16 tokens[TG_MAX_BINS + 1]; /* the last one is infinity */
+	__u16 reserved;
+};
+
+/* map `metronomes`, ARRAY[TG_MAX_CLASSES], index = class. Written before any class with its defence. */
+struct tg_metronome {
+	__u32 head_ifindex;	/* veth end that carries the clock; 0 = entry not configured */
+	__u32 tail_ifindex;	/* its peer, where tg_metronome runs */
+	__u64 tick_ns;		/* period of the tbf clock, longest pause of the fq clock */
+	__u16 defence;		/* TG_DEFENCE_FRONT or TG_DEFENCE_WTF_PAD */
+	__u16 clock;		/* enum tg_clock */
+	__u16 cell;		/* inner size of the clock packet and its dummies */
+	__u16 reserved;
+	__u64 idle_ns;		/* front: silence after which a real packet starts a session */
+	__u32 dummies;		/* front: N */
+	__u32 window_min_us, window_max_us; /* front: Wmin, Wmax */
+	__u32 reserved2;
+	struct tg_histogram burst, gap; /* wtf-pad */
+};
+
+/*
+ * map `exponential`, ARRAY[1]: -ln(1 - i / TG_EXPONENTIAL_BINS) in units of 2^-24.
+ * The last bin has no upper edge: its lower one stands there, so that no index is out of range.
+ */
+#define TG_EXPONENTIAL_BINS 1024u
+
+struct tg_exponential {
+	__u32 quantile[TG_EXPONENTIAL_BINS + 1];
+};
+
 /* map `devices`, ARRAY[1]: where the programs send packets */
 struct tg_devices {
 	__u32 tunnel_ifindex;
@@ -192,6 +233,7 @@ struct tg_devices {
 #define TG_CELL_REAL 'R'
 #define TG_CELL_CLOCK 'C'
 #define TG_CELL_START 'S'	/* becomes a clock cell */
+#define TG_CELL_TICK 'T'	/* a metronome's clock packet */
 #define TG_CELL_SEGMENT 'P'	/* a piece of a GSO super-packet */
 
 /*
@@ -199,11 +241,16 @@ struct tg_devices {
  * twelve address bytes carry our own state beside the packet.
  */
 struct tg_ether_meta {
-	__u32 enqueued;		/* when a real cell entered its queue: tg_stamp() */
-	__u32 number;		/* its number among those of its session */
+	union {
+		struct {
+			__u32 enqueued;	/* when a real cell entered its queue: tg_stamp() */
+			__u32 number;	/* its number among those of its session */
+		};
+		__u64 departs_ns; /* when a metronome's packet is to leave it (clock fq); 0 = now */
+	};
 	__u16 peer;		/* whose session it is; the class of the clock is 1:peer+1 */
 	__u8 kind;		/* TG_CELL_* */
-	__u8 queue;
+	__u8 queue;		/* of a metronome's packet: the class */
 	__be16 h_proto;		/* ETH_P_IP or ETH_P_IPV6, as on any Ethernet */
 } __attribute__((packed));
 
@@ -213,7 +260,7 @@ struct tg_port_key {
 };
 
 struct tg_port {
-	__u32 queue;		/* TG_NO_QUEUE for the segmenter */
+	__u32 queue;		/* TG_NO_QUEUE for the segmenter and for metronomes */
 };
 
 #define TG_DELAY_BUCKETS 80	/* hist.h: four per octave of microseconds */
@@ -248,6 +295,8 @@ _Static_assert(sizeof(struct tg_flow) == 16, "tg_flow layout");
 _Static_assert(sizeof(struct tg_queue) == 56, "tg_queue layout");
 _Static_assert(sizeof(struct tg_budget) == 24, "tg_budget layout");
 _Static_assert(sizeof(struct tg_peer_entry) == 48, "tg_peer_entry layout");
+_Static_assert(sizeof(struct tg_histogram) == 104, "tg_histogram layout");
+_Static_assert(sizeof(struct tg_metronome) == 256, "tg_metronome layout");
 _Static_assert(sizeof(struct tg_ether_meta) == TG_L2_LEN, "tg_ether_meta replaces an Ethernet header");
 
 #endif

@@ -20,7 +20,9 @@ enum tg_reason {
 				  it */
 	TG_PASS_CELL_IDLE,     /* redirect: the clock cell went round, no session, nothing sent */
 	TG_PASS_CELL_START, /* drop: the cell that the loader sent; a clone of it goes round as clock cell */
-	TG_PASS_INGRESS,    /* pass: a real packet from the peer */
+	TG_PASS_TICK,       /* redirect: a metronome's clock packet, sent round again after its tick */
+	TG_PASS_TIMED, /* pass: a metronome's clock packet got the time at which it is to leave (clock fq) */
+	TG_PASS_INGRESS, /* pass: a real packet from the peer */
 	/* sent on, and worth knowing */
 	TG_NOTE_FRAGMENT,   /* a fragment: classified by addresses and protocol, ports ignored (counted beside
 			       its verdict) */
@@ -36,6 +38,7 @@ enum tg_reason {
 			   */
 	TG_NOTE_CLOCK,    /* a real cell came or left while the clock cell was overdue (counted beside its
 			     verdict) */
+	TG_NOTE_TICK_DUMMY, /* a metronome sent a dummy (counted beside its verdict) */
 	/* dropped */
 	TG_DROP_DUMMY,        /* ingress: a dummy from the peer, its job is done */
 	TG_DROP_OVERSIZE,     /* longer than the class's cell: padding cannot hide it */

@@ -24,6 +24,14 @@ struct tg_compiled_queue {
 	uint32_t frame;		/* cell + TG_L2_LEN */
 };
 
+struct tg_compiled_metronome {
+	unsigned class;		/* the class that it serves: also its number */
+	enum tg_clock_choice choice;
+	struct tg_metronome metronome; /* ifindexes and clock 0 */
+	uint64_t rate;		/* of the TBF, as in a queue: one frame per tick */
+	uint32_t frame;		/* cell + TG_L2_LEN */
+};
+
 struct tg_compiled {
 	struct tg_config config;
 	struct tg_budget budget;
@@ -34,6 +42,8 @@ struct tg_compiled {
 	size_t prefix_count;
 	struct tg_compiled_queue queues[TG_MAX_CLASSES];
 	size_t queue_count;
+	struct tg_compiled_metronome metronomes[TG_MAX_CLASSES];
+	size_t metronome_count;
 };
 
 /*
@@ -45,6 +55,9 @@ struct tg_compiled {
 
 /* Bytes per second, link-layer header included, that let one cell of the queue go per period. */
 uint64_t tg_clock_rate(const struct tg_queue *queue);
+
+/* The table of shared/exponential.h. */
+void tg_exponential_fill(struct tg_exponential *ret_table);
 
 /* What a cell of `cell` inner bytes is on the wire: IP packet with WireGuard inside, under `mtu`. */
 unsigned tg_wire_size(unsigned cell, unsigned mtu, int outer_family);

@@ -67,6 +67,20 @@ enum tg_role { TG_ROLE_EDGE, TG_ROLE_GATEWAY };
 enum tg_fail { TG_FAIL_CLOSED, TG_FAIL_OPEN };
 enum tg_profile { TG_PROFILE_SURGICAL, TG_PROFILE_COLLABORATIVE, TG_PROFILE_WAREHOUSE, TG_PROFILE_LAB };
 
+/* One bin of a `wtf-pad` histogram: intervals above the bin before and up to `edge_ns`; 0 = infinity. */
+struct tg_policy_bin {
+	uint64_t edge_ns;
+	unsigned tokens;
+};
+
+struct tg_policy_histogram {
+	struct tg_policy_bin bins[TG_MAX_BINS + 1]; /* ascending, infinity last */
+	size_t count;
+};
+
+/* Which clock a metronome takes; auto: fq where the kernel has it, else tbf. */
+enum tg_clock_choice { TG_CLOCK_CHOICE_AUTO, TG_CLOCK_CHOICE_FQ, TG_CLOCK_CHOICE_TBF };
+
 struct tg_policy_class {
 	char name[TG_NAME_LEN];
 	unsigned line;
@@ -75,12 +89,20 @@ struct tg_policy_class {
 	unsigned cell;		/* bytes of inner IP packet; a multiple of 16, or the tunnel's MTU */
 	unsigned buckets[TG_MAX_BUCKETS];
 	size_t bucket_count;
-	/* constant only */
+	/* constant */
 	uint64_t period_ns;	/* 100 us .. 1 s */
 	uint64_t session_ns;	/* the quantum; 0 = always */
 	uint64_t idle_ns;
 	uint64_t budget_ns;	/* delay budget: how long a cell may wait in the queue */
 	enum tg_overflow overflow;
+	/* front and wtf-pad */
+	uint64_t tick_ns;	/* 200 us .. 100 ms */
+	enum tg_clock_choice clock;
+	/* front; idle_ns above as well */
+	unsigned dummies;	/* N */
+	uint64_t window_min_ns, window_max_ns;
+	/* wtf-pad */
+	struct tg_policy_histogram burst, gap;
 };
 
 enum tg_budget_violation { TG_BUDGET_COUNT_ONLY, TG_BUDGET_STOP_DUMMIES };
@@ -111,7 +133,7 @@ struct tg_tunnel {
 	size_t class_count;	/* at least 1 */
 	unsigned default_class;	/* index into classes */
 	struct tg_policy_budget budget; /* all zero = none */
-	/* Dummies are IPv6 packets from source to target; both are known when a class is `constant`, else
+	/* Dummies are IPv6 packets from source to target; both are known when a class sends any, else
 	 * perhaps :: */
 	struct in6_addr dummy_source, dummy_target;
 };
@@ -196,6 +218,11 @@ bool tg_rule_is_flow(const struct tg_policy_rule *rule);
 bool tg_rule_icmp(const struct tg_policy_rule *rule, int family, struct tg_policy_rule *ret_icmp);
 
 const char *tg_defence_name(enum tg_defence defence);
+/* Whether a class with it sends dummies. */
+bool tg_defence_has_dummies(enum tg_defence defence);
+/* Whether its dummies come from a metronome. */
+bool tg_defence_has_metronome(enum tg_defence defence);
+const char *tg_clock_choice_name(enum tg_clock_choice choice);
 const char *tg_pad_mode_name(enum tg_pad_mode mode);
 const char *tg_overflow_name(enum tg_overflow overflow);
 const char *tg_violation_name(enum tg_budget_violation violation);

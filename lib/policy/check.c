@@ -91,6 +91,21 @@ static int warn_constant(struct conf *c, const struct tg_policy_class *class, bo
 	return ret;
 }
 
+static int warn_front(struct conf *c, const struct tg_policy_class *class)
+{
+	char idle[TG_DURATION_TEXT_LEN], window[TG_DURATION_TEXT_LEN];
+
+	/* of the times w * sqrt(-2 ln U) one in 90 is beyond 3 w */
+	if (class->idle_ns >= 3 * class->window_max_ns)
+		return 0;
+	return conf_warn(
+		c, class->line,
+		"class '%s': a session that begins after %s of silence ends the one before it, whose "
+		"dummies may last for three times its window of %s",
+		class->name, tg_duration_text(class->idle_ns, idle),
+		tg_duration_text(class->window_max_ns, window));
+}
+
 static int warn_mixture(struct conf *c, const struct tg_tunnel *t)
 {
 	const struct tg_policy_class *first = &t->classes[0];
@@ -101,9 +116,10 @@ static int warn_mixture(struct conf *c, const struct tg_tunnel *t)
 
 		if (class->defence != first->defence)
 			ret = conf_warn(c, class->line,
-					"classes '%s' and '%s': packets of a pad class stand out between "
-					"the cells of a constant one; give each a tunnel of its own",
-					first->name, class->name);
+					"classes '%s' and '%s' are told apart by their defences, %s and %s; "
+					"give each a tunnel of its own",
+					first->name, class->name, tg_defence_name(first->defence),
+					tg_defence_name(class->defence));
 		if (!ret && class->cell != first->cell)
 			ret = conf_warn(
 				c, class->line,
@@ -167,6 +183,8 @@ static int warn_tunnel(struct conf *c, size_t index)
 	for (size_t i = 0; i < t->class_count && !ret; i++)
 		if (t->classes[i].defence == TG_DEFENCE_CONSTANT)
 			ret = warn_constant(c, &t->classes[i], ipv6);
+		else if (t->classes[i].defence == TG_DEFENCE_FRONT)
+			ret = warn_front(c, &t->classes[i]);
 	if (!ret)
 		ret = warn_budget(c, t);
 	return ret ? ret : warn_mixture(c, t);

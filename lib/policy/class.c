@@ -150,11 +150,44 @@ static int parse_constant(struct conf_group *g, const struct tg_tunnel *t, struc
 	return ret;
 }
 
+/* A dummy has the size of the cell: other sizes would tell which packets are real. */
+static int parse_metronome(struct conf_group *g, const struct tg_tunnel *t, struct tg_policy_class *class)
+{
+	static const char *const front[] = { "name",  "defence", "pad",    "cell", "tick",
+					     "clock", "dummies", "window", "idle" };
+	static const char *const wtfpad[] = { "name", "defence", "pad",   "cell",
+					      "tick", "clock",   "burst", "gap" };
+	bool is_front = class->defence == TG_DEFENCE_FRONT;
+	const config_setting_t *s;
+	int ret, mode = TG_PAD_CELL;
+
+	ret = is_front ? conf_check_keys(g, front, CONF_KEY_COUNT(front))
+		       : conf_check_keys(g, wtfpad, CONF_KEY_COUNT(wtfpad));
+	if (!ret)
+		ret = conf_get_word(g, "pad", CONF_OPTIONAL, policy_pad_modes, &mode);
+	if (!ret && mode != TG_PAD_CELL)
+		ret = conf_expected(
+			g->conf, conf_get(g, "pad"),
+			"\"cell\", the size of the dummies: any other tells which packets are real");
+	if (ret)
+		return ret;
+	class->pad_mode = TG_PAD_CELL;
+	class->cell = t->mtu;
+	s = conf_get(g, "cell");
+	if (s)
+		ret = parse_size(g->conf, s, t, &class->cell);
+	if (!ret)
+		ret = is_front ? policy_parse_front(g, class) : policy_parse_wtfpad(g, class);
+	return ret;
+}
+
 /* Without these two nothing is known of the others: a key that no class has is the better thing to name. */
 static int check_head(const struct conf_group *g)
 {
-	static const char *const keys[] = { "name",   "defence", "pad",  "cell",         "buckets",
-					    "period", "session", "idle", "delay_budget", "overflow" };
+	static const char *const keys[] = { "name",         "defence",  "pad",     "cell",
+					    "buckets",      "period",   "session", "idle",
+					    "delay_budget", "overflow", "tick",    "clock",
+					    "dummies",      "window",   "burst",   "gap" };
 
 	if (conf_get(g, "name") && conf_get(g, "defence"))
 		return 0;
@@ -181,5 +214,7 @@ int policy_parse_class(struct conf *c, const config_setting_t *s, const struct t
 		return ret;
 	class->defence = (enum tg_defence)defence;
 	snprintf(g.what, sizeof(g.what), "%s class '%s'", tg_defence_name(class->defence), class->name);
+	if (tg_defence_has_metronome(class->defence))
+		return parse_metronome(&g, t, class);
 	return defence == TG_DEFENCE_CONSTANT ? parse_constant(&g, t, class) : parse_pad(&g, t, class);
 }

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "policy/parts.h"
 #include "shared/mark.h"
 #include "shared/pad.h"
 #include "tensorguard/compile.h"
@@ -102,11 +103,16 @@ static void compile_classes(struct compiler *c)
 	out->config.dummy_class = t->default_class;
 	for (size_t i = 0; i < t->class_count; i++) {
 		compile_class(&t->classes[i], &out->classes[i]);
+		/* the first class with dummies is the one that the peer's belong to */
+		if (tg_defence_has_dummies(t->classes[i].defence) && !out->queue_count &&
+		    !out->metronome_count)
+			out->config.dummy_class = (uint32_t)i;
+		if (tg_defence_has_metronome(t->classes[i].defence)) {
+			out->metronomes[out->metronome_count].class = (unsigned)i;
+			policy_compile_metronome(&t->classes[i], &out->metronomes[out->metronome_count++]);
+		}
 		if (t->classes[i].defence != TG_DEFENCE_CONSTANT)
 			continue;
-		/* the first paced class is the one that the peer's dummies belong to */
-		if (!out->queue_count)
-			out->config.dummy_class = (uint32_t)i;
 		out->classes[i].queue = (uint32_t)out->queue_count;
 		out->queues[out->queue_count].class = (unsigned)i;
 		compile_queue(&t->classes[i], tg_profile_budget_ns(c->policy->profile),

@@ -27,6 +27,8 @@ const struct conf_word policy_fails[] = {
 const struct conf_word policy_defences[] = {
 	{ "pad", TG_DEFENCE_PAD },
 	{ "constant", TG_DEFENCE_CONSTANT },
+	{ "front", TG_DEFENCE_FRONT },
+	{ "wtf-pad", TG_DEFENCE_WTF_PAD },
 	{ NULL, 0 },
 };
 
@@ -35,6 +37,13 @@ const struct conf_word policy_pad_modes[] = {
 	{ "buckets", TG_PAD_BUCKETS },
 	{ "pow2", TG_PAD_POW2 },
 	{ "uniform", TG_PAD_UNIFORM },
+	{ NULL, 0 },
+};
+
+const struct conf_word policy_clocks[] = {
+	{ "auto", TG_CLOCK_CHOICE_AUTO },
+	{ "fq", TG_CLOCK_CHOICE_FQ },
+	{ "tbf", TG_CLOCK_CHOICE_TBF },
 	{ NULL, 0 },
 };
 
@@ -66,6 +75,21 @@ static const char *word_of(const struct conf_word *words, int value)
 const char *tg_defence_name(enum tg_defence defence)
 {
 	return word_of(policy_defences, (int)defence);
+}
+
+bool tg_defence_has_metronome(enum tg_defence defence)
+{
+	return defence == TG_DEFENCE_FRONT || defence == TG_DEFENCE_WTF_PAD;
+}
+
+bool tg_defence_has_dummies(enum tg_defence defence)
+{
+	return defence == TG_DEFENCE_CONSTANT || tg_defence_has_metronome(defence);
+}
+
+const char *tg_clock_choice_name(enum tg_clock_choice choice)
+{
+	return word_of(policy_clocks, (int)choice);
 }
 
 const char *tg_pad_mode_name(enum tg_pad_mode mode)

@@ -4,10 +4,12 @@
 #define POLICY_PARTS_H
 
 #include "policy/conf.h"
+#include "tensorguard/compile.h"
 
 extern const struct conf_word policy_roles[], policy_profiles[], policy_fails[];
 extern const struct conf_word policy_defences[], policy_pad_modes[], policy_overflows[], policy_protocols[];
 extern const struct conf_word policy_violations[];
+extern const struct conf_word policy_clocks[];
 
 int policy_parse_tunnel(struct conf *c, const config_setting_t *s, struct tg_tunnel *t);
 /* The form of an entry of the site file; its name points into the file. */
@@ -15,6 +17,11 @@ int policy_check_site_tunnel(struct conf *c, const config_setting_t *s, const ch
 int policy_parse_class(struct conf *c, const config_setting_t *s, const struct tg_tunnel *t,
 		       struct tg_policy_class *class);
 int policy_parse_budget(struct conf *c, const config_setting_t *s, struct tg_policy_budget *b);
+/* What only `front` and `wtf-pad` classes have; `pad` and `cell` are known. */
+int policy_parse_front(struct conf_group *g, struct tg_policy_class *class);
+int policy_parse_wtfpad(struct conf_group *g, struct tg_policy_class *class);
+/* `class` has a metronome. */
+void policy_compile_metronome(const struct tg_policy_class *class, struct tg_compiled_metronome *out);
 int policy_parse_rule(struct conf *c, const config_setting_t *s, struct tg_policy_rule *rule);
 
 /* What no single tunnel or rule can know: errors, then warnings. */

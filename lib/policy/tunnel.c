@@ -490,30 +490,35 @@ static const struct tg_peer *peer_without_target(const struct tg_tunnel *t)
 	return NULL;
 }
 
-static int check_constant(const struct conf *c, const config_setting_t *s, const struct tg_tunnel *t,
-			  const struct tg_policy_class *class)
+static int check_dummies(const struct conf *c, const config_setting_t *s, const struct tg_tunnel *t,
+			 const struct tg_policy_class *class)
 {
 	const struct tg_peer *without = peer_without_target(t);
+	const char *defence = tg_defence_name(class->defence);
 
-	if (class->defence != TG_DEFENCE_CONSTANT)
+	if (!tg_defence_has_dummies(class->defence))
 		return 0;
 	if (IN6_IS_ADDR_UNSPECIFIED(&t->dummy_source))
-		return conf_fail(c, s,
-				 "constant class '%s' in a tunnel without a source for dummies, expected %s",
-				 class->name,
+		return conf_fail(c, s, "%s class '%s' in a tunnel without a source for dummies, expected %s",
+				 defence, class->name,
 				 t->external[0] ? "dummy = { source = ...; target = ...; }"
 						: "an IPv6 address in addresses");
 	if (t->peer_count > 1 && without)
 		return conf_fail(c, s,
-				 "constant class '%s' in a tunnel whose peer %zu of %zu has no target for "
+				 "%s class '%s' in a tunnel whose peer %zu of %zu has no target for "
 				 "dummies, expected dummy_target or a single IPv6 host (/128) in its "
 				 "allowed_ips",
-				 class->name, (size_t)(without - t->peers) + 1, t->peer_count);
+				 defence, class->name, (size_t)(without - t->peers) + 1, t->peer_count);
+	if (t->peer_count > 1 && class->defence != TG_DEFENCE_CONSTANT)
+		return conf_fail(
+			c, s,
+			"%s class '%s' in a tunnel with %zu peers, expected one: all would share its session",
+			defence, class->name, t->peer_count);
 	if (t->peer_count <= 1 && IN6_IS_ADDR_UNSPECIFIED(&t->dummy_target))
 		return conf_fail(c, s,
-				 "constant class '%s' in a tunnel without a target for dummies, expected "
+				 "%s class '%s' in a tunnel without a target for dummies, expected "
 				 "dummy = { target = ...; }%s",
-				 class->name,
+				 defence, class->name,
 				 t->external[0] ? "" : " or a single IPv6 host (/128) in allowed_ips");
 	return 0;
 }
@@ -536,7 +541,7 @@ static int parse_classes(struct conf_group *g, struct tg_tunnel *t)
 						"a second class '%s' in tunnel '%s', expected another name",
 						t->classes[i].name, t->name);
 		if (!ret)
-			ret = check_constant(g->conf, elem, t, &t->classes[i]);
+			ret = check_dummies(g->conf, elem, t, &t->classes[i]);
 		t->class_count = i + 1;
 	}
 	return ret;

@@ -81,6 +81,13 @@ void fixture_policy(const char *text)
 		if (!ret)
 			ret = dataplane_queue_set(dp, i, &queue, &e);
 	}
+	for (unsigned i = 0; !ret && i < compiled->metronome_count; i++) {
+		struct tg_metronome m = compiled->metronomes[i].metronome;
+
+		m.head_ifindex = m.tail_ifindex = LOOPBACK;
+		m.clock = compiled->metronomes[i].choice == TG_CLOCK_CHOICE_FQ ? TG_CLOCK_FQ : TG_CLOCK_TBF;
+		ret = dataplane_metronome_set(dp, compiled->metronomes[i].class, &m, &e);
+	}
 	for (unsigned i = 0; !ret && i < TG_MAX_CLASSES; i++)
 		ret = dataplane_stats_reset(dp, i, &e);
 	if (!ret)
@@ -127,6 +134,7 @@ struct outcome fixture_run(enum dp_prog prog, const struct run *run)
 	o.verdict = (int)opts.retval;
 	o.len = opts.data_size_out;
 	o.priority = ctx.priority;
+	o.tstamp = ctx.tstamp;
 	return o;
 }
 

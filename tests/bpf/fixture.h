@@ -20,13 +20,14 @@ struct outcome {
 	size_t len;		/* of the frame, Ethernet header included */
 	uint8_t frame[PACKET_ROOM];
 	uint32_t priority;
+	uint64_t tstamp;	/* when fq is to send it */
 	uint64_t reasons[TG_REASON_COUNT]; /* what this run counted */
 };
 
 /* Loads (once) and returns the programs; ends the process if the kernel refuses them. */
 const struct dataplane *fixture(void);
-/* Compiles the text of a policy and puts its first tunnel in force. Queue i gets id i, head and tail are
- * `lo`. */
+/* Compiles the text of a policy and puts its first tunnel in force. Queue i gets id i; heads and tails, of
+ * metronomes too, are `lo`; their clock is fq only where the policy says so. */
 void fixture_policy(const char *text);
 struct outcome fixture_run(enum dp_prog prog, const struct run *run);
 struct tg_stats fixture_stats(enum tg_direction direction, unsigned class);

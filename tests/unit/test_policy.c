@@ -634,9 +634,9 @@ static const struct {
 	{ "defence = \"constant\";\n\t\t\t\tcell = 1280;\n\t\t\t\tperiod = \"10ms\";\n\t\t\t\tsession = "
 	  "\"always\";",
 	  "defence = \"pad\"; cell = 1280;",
-	  "39: classes 'command' and 'second': packets of a pad class stand out between the cells of a "
-	  "constant one; give "
-	  "each a tunnel of its own" },
+	  "39: classes 'command' and 'second' are told apart by their defences, constant and pad; give each "
+	  "a "
+	  "tunnel of its own" },
 	{ v6_rule,
 	  "{ tunnel = \"tg1\"; class = \"plain\"; to = ( \"203.0.113.0/25\" ); },\n"
 	  "{ tunnel = \"tg1\"; class = \"plain\"; to = ( \"203.0.113.0/26\" ); from = ( \"10.0.0.0/8\" ); }",

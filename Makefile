@@ -8,7 +8,9 @@ include mk/config.mk
 include mk/lib.mk
 include mk/bpf.mk
 include mk/agent.mk
+include mk/platform.mk
 include mk/tests.mk
+include mk/tgsp.mk
 include mk/vm.mk
 include mk/fuzz.mk
 include mk/bench.mk

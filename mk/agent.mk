@@ -1,10 +1,10 @@
 # agent/<program>/*.c are programs; the other folders of agent/ are their common parts.
-PROGRAMS := tg-load tensorguard-agent tgctl
-AGENT_PARTS := common net dataplane guard instance
+PROGRAMS := tg-load tensorguard-agent tgctl tgsp
+AGENT_PARTS := common net dataplane guard heal keys pace instance supervise trust vault
 AGENT_COMMON_SRC := $(wildcard $(addsuffix /*.c,$(addprefix agent/,$(AGENT_PARTS))))
 AGENT_COMMON_OBJ := $(call objects,$(AGENT_COMMON_SRC))
 AGENT_LIB := $(BUILD)/libagent.a
-AGENT_LIBS := -lbpf -lmnl -lnetfilter_queue -lnfnetlink -levent_core -ljansson -lcap-ng $(LIB_LIBS)
+AGENT_LIBS := -lbpf -lmnl -lnetfilter_queue -lnfnetlink -levent_core -ljansson -lcap-ng -lseccomp -pthread $(LIB_LIBS)
 
 $(AGENT_COMMON_OBJ): INC := -Iinclude -Iagent -I$(BUILD)/bpf
 $(AGENT_COMMON_OBJ): | $(BPF_SKEL)

@@ -14,10 +14,14 @@ $(BENCH_SKEL): %.skel.h: %.bpf.o
 	$(call quiet,SKEL)$(BPFTOOL) gen skeleton $< name $(subst -,_,$(notdir $*))_bpf > $@
 -include $(wildcard $(BUILD)/bench/bpf/*.d)
 
-$(BENCH_OBJ): INC := -Iinclude -Iagent -I$(BUILD)/bench
+$(BENCH_OBJ): INC := -Iinclude -Iagent -Iplatform -I$(BUILD)/bench -Itests/attest -Itests/tools
 $(BENCH_OBJ): | $(BENCH_SKEL)
+$(BUILD)/bench/attest: $(FAKE_TPM)
+$(BUILD)/bench/handshakes: $(TOOL_COMMON)
+$(BUILD)/bench/agents: $(TOOL_COMMON) $(PLATFORM_LIB)
+$(BUILD)/bench/agents: BENCH_LIBS := $(PLATFORM_LIBS)
 $(BENCH_BIN): $(BUILD)/bench/%: $(BUILD)/bench/%.o $(AGENT_LIB) $(LIB)
-	$(call quiet,LD)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(AGENT_LIBS)
+	$(call quiet,LD)$(CC) $(ALL_LDFLAGS) -o $@ $(call fuzz_parts,$^) $(BENCH_LIBS) $(AGENT_LIBS)
 -include $(BENCH_OBJ:.o=.d)
 
 .PHONY: bench

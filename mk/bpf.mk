@@ -20,4 +20,10 @@ $(BPF_OBJ): $(BUILD)/bpf/%.bpf.o: $(BUILD)/bpf/%.tmp.bpf.o
 $(BPF_SKEL): $(BUILD)/bpf/%.skel.h: $(BUILD)/bpf/%.bpf.o
 	$(call quiet,SKEL)$(BPFTOOL) gen skeleton $< name $(subst -,_,$*)_bpf > $@
 
--include $(wildcard $(BUILD)/bpf/*.d)
+# programs of tests, loaded by tc
+BPF_TEST_OBJ := $(patsubst %.bpf.c,$(BUILD)/%.bpf.o,$(wildcard tests/netns/bpf/*.bpf.c))
+$(BPF_TEST_OBJ): $(BUILD)/%.bpf.o: %.bpf.c
+	@mkdir -p $(@D)
+	$(call quiet,BPF)$(CLANG) $(BPF_CFLAGS) -Iinclude/shared $(BPF_SYS) -MMD -MP -c $< -o $@
+
+-include $(wildcard $(BUILD)/bpf/*.d) $(BPF_TEST_OBJ:.o=.d)

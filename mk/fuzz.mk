@@ -4,16 +4,26 @@
 # (fuzz/replay.c) to run the known ones again (`make check-fuzz`).
 FUZZ_NAMES := $(patsubst fuzz/fuzz_%.c,%,$(wildcard fuzz/fuzz_*.c))
 FUZZ_OBJ := $(call objects,$(wildcard fuzz/*.c))
-FUZZ_LIBS := $(AGENT_LIB) $(LIB)
+FUZZ_LIBS := $(FAKE_TPM) $(AGENT_LIB) $(LIB)
 FUZZ_BUILD := build-fuzz
 SECONDS ?= 60
 
-$(FUZZ_OBJ): INC := -Iinclude -Iagent -Ifuzz
+# In the linker's order: what uses a library comes before it.
+fuzz_parts = $(filter %.o,$1) $(filter $(PLATFORM_LIB),$1) $(filter-out %.o $(PLATFORM_LIB),$1)
+
+$(FUZZ_OBJ): INC := -Iinclude -Iagent -Ifuzz -Itests/attest
 $(FUZZ_OBJ): ALL_CFLAGS += -Wno-missing-prototypes
 $(BUILD)/fuzz/replay-%: $(BUILD)/fuzz/fuzz_%.o $(BUILD)/fuzz/replay.o $(FUZZ_LIBS)
-	$(call quiet,LD)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(AGENT_LIBS)
+	$(call quiet,LD)$(CC) $(ALL_LDFLAGS) -o $@ $(call fuzz_parts,$^) $(FUZZ_LINK) $(AGENT_LIBS)
 $(BUILD)/fuzz/libfuzzer-%: $(BUILD)/fuzz/fuzz_%.o $(FUZZ_LIBS)
-	$(call quiet,LD)$(CC) $(ALL_LDFLAGS) -fsanitize=fuzzer -o $@ $^ $(AGENT_LIBS)
+	$(call quiet,LD)$(CC) $(ALL_LDFLAGS) -fsanitize=fuzzer -o $@ $(call fuzz_parts,$^) $(FUZZ_LINK) $(AGENT_LIBS)
+# fuzz_audit_queue looks at the parts of the queue.
+$(call objects,fuzz/fuzz_audit_queue.c): INC := -Iinclude -Ilib
+# fuzz_http runs a Platform.
+$(call objects,fuzz/fuzz_http.c): INC := -Iinclude -Iplatform -Itests/tools
+FUZZ_HTTP_LIBS := $(TOOL_COMMON) $(PLATFORM_LIB)
+$(BUILD)/fuzz/replay-http $(BUILD)/fuzz/libfuzzer-http: FUZZ_LINK := $(PLATFORM_LIBS)
+$(BUILD)/fuzz/replay-http $(BUILD)/fuzz/libfuzzer-http: $(FUZZ_HTTP_LIBS)
 .PRECIOUS: $(FUZZ_OBJ)
 -include $(FUZZ_OBJ:.o=.d)
 

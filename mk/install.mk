@@ -8,6 +8,8 @@ SBINDIR ?= $(PREFIX)/sbin
 MANDIR ?= $(PREFIX)/share/man
 COMPLETIONDIR ?= $(PREFIX)/share/bash-completion/completions
 UNITDIR ?= $(PREFIX)/lib/systemd/system
+SYSUSERSDIR ?= $(PREFIX)/lib/sysusers.d
+TMPFILESDIR ?= $(PREFIX)/lib/tmpfiles.d
 SHAREDIR ?= $(PREFIX)/share/tensorguard
 POLICYDIR ?= $(SYSCONFDIR)/tensorguard/policies
 STRIP ?= strip
@@ -16,19 +18,24 @@ INSTALL ?= install
 # $(call installed,folder,sources): where they go
 installed = $(addprefix $(DESTDIR)$(1)/,$(notdir $(2)))
 
-INSTALL_SBIN := $(filter-out tgctl,$(BUILT_PROGRAMS))
-INSTALL_BIN := $(filter tgctl,$(BUILT_PROGRAMS))
+INSTALL_SBIN := $(filter-out tgctl tgsp,$(BUILT_PROGRAMS)) $(BUILT_PLATFORM)
+INSTALL_BIN := $(filter tgctl tgsp,$(BUILT_PROGRAMS))
 INSTALL_MAN := $(wildcard docs/man/*.[1-9])
-INSTALL_COMPLETIONS := $(wildcard agent/completion/*)
-INSTALL_UNITS := $(wildcard agent/units/*.service)
+INSTALL_COMPLETIONS := $(wildcard agent/completion/* platform/completion/*)
+INSTALL_UNITS := $(wildcard agent/units/*.service platform/units/*.service)
 INSTALL_INIT := $(wildcard agent/units/*.init)
+INSTALL_SYSUSERS := $(wildcard agent/units/*.sysusers) \
+	$(if $(BUILT_PLATFORM),$(wildcard platform/units/*.sysusers))
+INSTALL_TMPFILES := $(wildcard agent/units/*.tmpfiles)
 INSTALL_POLICIES := $(wildcard policies/*.conf)
 
 man_section = $(patsubst .%,man%,$(suffix $(1)))
 INSTALLED := $(call installed,$(SBINDIR),$(INSTALL_SBIN)) $(call installed,$(BINDIR),$(INSTALL_BIN)) \
 	$(foreach m,$(INSTALL_MAN),$(DESTDIR)$(MANDIR)/$(call man_section,$(m))/$(notdir $(m))) \
 	$(call installed,$(COMPLETIONDIR),$(INSTALL_COMPLETIONS)) $(call installed,$(UNITDIR),$(INSTALL_UNITS)) \
-	$(call installed,$(SHAREDIR)/init,$(INSTALL_INIT:.init=))
+	$(call installed,$(SHAREDIR)/init,$(INSTALL_INIT:.init=)) \
+	$(call installed,$(SYSUSERSDIR),$(INSTALL_SYSUSERS:.sysusers=.conf)) \
+	$(call installed,$(TMPFILESDIR),$(INSTALL_TMPFILES:.tmpfiles=.conf))
 
 # $(call fill_in,template,target): a template with the paths of this installation
 fill_in = sed -e 's|@SBINDIR@|$(SBINDIR)|g' -e 's|@SYSCONFDIR@|$(SYSCONFDIR)|g' $(1) > '$(2)'
@@ -45,6 +52,10 @@ install: all ## install below PREFIX (/usr/local) and SYSCONFDIR (/etc); DESTDIR
 	$(foreach u,$(INSTALL_UNITS),$(call fill_in,$(u),$(DESTDIR)$(UNITDIR)/$(notdir $(u)))$(newline))
 	$(foreach u,$(INSTALL_INIT),$(call fill_in,$(u),$(DESTDIR)$(SHAREDIR)/init/$(notdir $(u:.init=)))$(newline))
 	$(foreach u,$(INSTALL_INIT),chmod 755 $(DESTDIR)$(SHAREDIR)/init/$(notdir $(u:.init=))$(newline))
+	$(foreach u,$(INSTALL_SYSUSERS),$(INSTALL) -m 644 $(u) \
+		$(DESTDIR)$(SYSUSERSDIR)/$(notdir $(u:.sysusers=.conf))$(newline))
+	$(foreach u,$(INSTALL_TMPFILES),$(INSTALL) -m 644 $(u) \
+		$(DESTDIR)$(TMPFILESDIR)/$(notdir $(u:.tmpfiles=.conf))$(newline))
 	scripts/install-policies install $(DESTDIR)$(POLICYDIR) $(INSTALL_POLICIES)
 
 uninstall: ## remove what install put there, except policies that were edited

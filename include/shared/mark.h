@@ -7,6 +7,7 @@
  *	bit 22		outer packets of our own tunnels, exempt from the routing rules
  *	bits 23..25	tag of the tunnel and its list of classes when the class was chosen: a
  *			connection mark outlives the policy whose class numbers it holds
+ *	bit 26		inner packets of a class that the agent paces: it has released this one
  *
  * Example: 0x00030000 = class 2 chosen under tag 0; 0x00400000 = a WireGuard packet of ours.
  */
@@ -18,6 +19,7 @@
 #define TG_MARK_OUTER 0x00400000u
 #define TG_MARK_TAG_SHIFT 23
 #define TG_MARK_TAG_MASK 0x03800000u
+#define TG_MARK_PACED 0x04000000u
 #define TG_MARK_FLOW_MASK (TG_MARK_CLASS_MASK | TG_MARK_TAG_MASK) /* what the classifier writes */
 
 /* Mark bits for a class, to be put in place under TG_MARK_CLASS_MASK. */

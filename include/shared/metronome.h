@@ -15,6 +15,7 @@
 #include <linux/bpf.h>
 
 #include "front.h"
+#include "twins.h"
 #include "wtfpad.h"
 
 /* Dummies of one tick; what is due beyond that waits for the next one, so that no stall ends in a burst. */
@@ -35,6 +36,7 @@ struct tg_metronome_state {
 	__u64 ticks;
 	__u32 mode;		/* enum tg_front_mode or enum tg_wtfpad_mode */
 	__u32 gaps; /* real packets that found the clock silent since its newest tick: is it lost? */
+	struct tg_twins clocks; /* the packets that go round */
 	struct tg_front_state front;
 	struct tg_wtfpad_state wtfpad;
 };
@@ -46,7 +48,7 @@ struct tg_metronome_session {
 	struct tg_metronome_state state;
 };
 
-_Static_assert(sizeof(struct tg_metronome_session) == 176, "tg_metronome_session layout");
+_Static_assert(sizeof(struct tg_metronome_session) == 184, "tg_metronome_session layout");
 
 /* Two processors read the clock before they take the lock: what seems to come from the future is now. */
 tg_inline __u64 tg_since(__u64 now, __u64 then)

@@ -22,6 +22,9 @@ enum tg_defence {
 	TG_DEFENCE_CONSTANT = 2, /* one cell per period, real or dummy */
 	TG_DEFENCE_FRONT = 3,	/* no delay, dummies at Rayleigh-distributed times after a session's start */
 	TG_DEFENCE_WTF_PAD = 4,	/* no delay, dummies where a gap is longer than a drawn one */
+	TG_DEFENCE_JITTER = 5,	/* every packet waits for a random time; no dummies */
+	TG_DEFENCE_REGULATOR = 6, /* cells at a rate that decays until a backlog renews it */
+	TG_DEFENCE_LEAN = 7,	/* cells in a fixed pattern per robot tick, shared by packets */
 };
 
 enum tg_pad_mode {
@@ -46,6 +49,7 @@ struct tg_policy_word {
 #define TG_CONFIG_FLOWS (1u << 1)	/* some rule is decided per flow in userspace */
 #define TG_CONFIG_MARK (1u << 2)	/* some rule looks at the packet mark */
 #define TG_CONFIG_ALLOWED (1u << 3)	/* the destinations that the tunnel has a peer for are known */
+#define TG_CONFIG_SHARES (1u << 4)	/* the agent takes the peers' shared cells apart */
 
 /* map `config`, ARRAY[2], index = slot */
 struct tg_config {
@@ -59,6 +63,10 @@ struct tg_config {
 
 #define TG_NO_QUEUE 0xffffffffu
 
+/* flags of tg_class */
+#define TG_CLASS_AGENT (1u << 0)	/* paced by the agent: what does not carry its mark is dropped */
+#define TG_CLASS_OPEN (1u << 1)		/* ... or, with fail = "open", sent as it comes */
+
 /* map `classes`, ARRAY[2 * TG_MAX_CLASSES], index = slot * TG_MAX_CLASSES + class */
 struct tg_class {
 	__u16 defence;		/* enum tg_defence; 0 = entry not configured */
@@ -67,7 +75,7 @@ struct tg_class {
 	__u16 bucket_count;	/* TG_PAD_BUCKETS: 1..TG_MAX_BUCKETS */
 	__u16 buckets[TG_MAX_BUCKETS]; /* ascending, the last one equals `cell` */
 	__u32 queue;		/* index into `queues` and `sessions`, or TG_NO_QUEUE */
-	__u32 reserved;
+	__u32 flags;		/* TG_CLASS_* */
 };
 
 /* flags of tg_rule */
@@ -147,11 +155,14 @@ struct tg_queue {
 	__u32 budget_cells;	/* backlog that the delay budget allows */
 	__u32 limit_cells;	/* backlog beyond which even `stretch` drops */
 	__u16 cell;		/* inner size of every cell of this queue */
-	__u16 overflow;		/* enum tg_overflow */
+	__u8 overflow;		/* enum tg_overflow */
+	__u8 dither;		/* 1: what a cell costs is drawn (dither.h); 0: exactly a period */
 	__u32 class;		/* the class under which its cells are counted */
 	__u32 guard_ns;		/* a wait above this is a violation: the profile's delay, or the budget's */
 	__u32 first;		/* entry of peer 0 in `sessions` */
 	__u32 room;		/* peers 0..room-1 have an entry */
+	__u32 depth;		/* cells that each of its clocks has room for */
+	__u32 next;		/* queue that its sessions are to move to; itself, mostly */
 };
 
 /* flags of tg_budget */
@@ -232,9 +243,14 @@ struct tg_devices {
 /* values of tg_ether_meta.kind */
 #define TG_CELL_REAL 'R'
 #define TG_CELL_CLOCK 'C'
-#define TG_CELL_START 'S'	/* becomes a clock cell */
+#define TG_CELL_START 'S'	/* becomes one of a loop's two clock cells or ticks; `number` says which */
 #define TG_CELL_TICK 'T'	/* a metronome's clock packet */
-#define TG_CELL_SEGMENT 'P'	/* a piece of a GSO super-packet */
+#define TG_CELL_SEGMENT \
+	'P' /* a piece of a GSO super-packet, or a packet that the agent sends in a cell of its own */
+#define TG_CELL_TAKEN \
+	'A' /* to the agent: a packet of a lean class; `number` is its mark, `queue` the class */
+#define TG_CELL_GIVEN 'G'	/* to the agent: a cell of a peer's */
+#define TG_CELL_INNER 'I'	/* from the agent: a packet out of such a cell */
 
 /*
  * The Ethernet header of the internal veth pairs: never on any wire, so the
@@ -244,11 +260,12 @@ struct tg_ether_meta {
 	union {
 		struct {
 			__u32 enqueued;	/* when a real cell entered its queue: tg_stamp() */
-			__u32 number;	/* its number among those of its session */
+			__u32 number;	/* its number among those of its session; of a clock cell: twins.h */
 		};
 		__u64 departs_ns; /* when a metronome's packet is to leave it (clock fq); 0 = now */
 	};
-	__u16 peer;		/* whose session it is; the class of the clock is 1:peer+1 */
+	__u16 peer; /* whose session it is; the class of the clock is 1:peer+1. Of a metronome's packet: its
+		       number, twins.h */
 	__u8 kind;		/* TG_CELL_* */
 	__u8 queue;		/* of a metronome's packet: the class */
 	__be16 h_proto;		/* ETH_P_IP or ETH_P_IPV6, as on any Ethernet */
@@ -292,7 +309,7 @@ _Static_assert(sizeof(struct tg_lpm4_key) == 12, "tg_lpm4_key layout");
 _Static_assert(sizeof(struct tg_lpm6_key) == 24, "tg_lpm6_key layout");
 _Static_assert(sizeof(struct tg_flow_key) == 40, "tg_flow_key layout");
 _Static_assert(sizeof(struct tg_flow) == 16, "tg_flow layout");
-_Static_assert(sizeof(struct tg_queue) == 56, "tg_queue layout");
+_Static_assert(sizeof(struct tg_queue) == 64, "tg_queue layout");
 _Static_assert(sizeof(struct tg_budget) == 24, "tg_budget layout");
 _Static_assert(sizeof(struct tg_peer_entry) == 48, "tg_peer_entry layout");
 _Static_assert(sizeof(struct tg_histogram) == 104, "tg_histogram layout");

@@ -20,9 +20,15 @@ enum tg_reason {
 				  it */
 	TG_PASS_CELL_IDLE,     /* redirect: the clock cell went round, no session, nothing sent */
 	TG_PASS_CELL_START, /* drop: the cell that the loader sent; a clone of it goes round as clock cell */
+	TG_PASS_CELL_RETIRED, /* drop: the clock cell of a clock that its session has left for another */
 	TG_PASS_TICK,       /* redirect: a metronome's clock packet, sent round again after its tick */
 	TG_PASS_TIMED, /* pass: a metronome's clock packet got the time at which it is to leave (clock fq) */
 	TG_PASS_INGRESS, /* pass: a real packet from the peer */
+	TG_PASS_TAKEN,   /* redirect: a packet of a lean class, to the agent, which sends it in its cells */
+	TG_PASS_SHARED,  /* pass: a cell of the agent's with packets in it */
+	TG_PASS_GIVEN,   /* redirect: a peer's cell or its dummy's hello, to the agent */
+	TG_PASS_HANDED,  /* drop: what the agent's socket has read on the segmenter's pair */
+	TG_PASS_INNER,   /* redirect: a packet out of a peer's cell, to the tunnel's receive path */
 	/* sent on, and worth knowing */
 	TG_NOTE_FRAGMENT,   /* a fragment: classified by addresses and protocol, ports ignored (counted beside
 			       its verdict) */
@@ -38,6 +44,8 @@ enum tg_reason {
 			   */
 	TG_NOTE_CLOCK,    /* a real cell came or left while the clock cell was overdue (counted beside its
 			     verdict) */
+	TG_NOTE_TWIN,     /* one of the two packets of a clock was lost, and made anew from the other (counted
+			     beside     its verdict) */
 	TG_NOTE_TICK_DUMMY, /* a metronome sent a dummy (counted beside its verdict) */
 	/* dropped */
 	TG_DROP_DUMMY,        /* ingress: a dummy from the peer, its job is done */
@@ -52,6 +60,7 @@ enum tg_reason {
 	TG_DROP_NO_CLASS,     /* the class or its queue is not configured: fail closed */
 	TG_DROP_HELPER,       /* a kernel helper failed (no memory, mostly) */
 	TG_DROP_UNPACED,      /* a queue ran much faster than its rate: someone took its clock away */
+	TG_DROP_UNRELEASED,   /* of a class that the agent paces, and not released by it: fail closed */
 	TG_DROP_STRAY,        /* a packet on an internal pair that we did not put there */
 	TG_REASON_COUNT
 };

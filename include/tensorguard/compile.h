@@ -7,6 +7,7 @@
 #ifndef TENSORGUARD_COMPILE_H
 #define TENSORGUARD_COMPILE_H
 
+#include "shared/paced.h"
 #include "tensorguard/policy.h"
 
 struct tg_compiled_prefix {
@@ -35,12 +36,14 @@ struct tg_compiled_metronome {
 struct tg_compiled {
 	struct tg_config config;
 	struct tg_budget budget;
-	struct tg_class classes[TG_MAX_CLASSES]; /* .queue: index into queues below, or TG_NO_QUEUE */
+	/* .queue: index into queues below, or TG_NO_QUEUE, as for all that the agent paces (TG_CLASS_AGENT)
+	 */
+	struct tg_class classes[TG_MAX_CLASSES];
 	struct tg_rule rules[TG_MAX_RULES]; /* a policy rule becomes one or more of these (port ranges) */
 	uint16_t rule_origin[TG_MAX_RULES]; /* index of the policy's rule */
 	struct tg_compiled_prefix *prefixes; /* both families and sides */
 	size_t prefix_count;
-	struct tg_compiled_queue queues[TG_MAX_CLASSES];
+	struct tg_compiled_queue queues[TG_MAX_CLASSES]; /* of the paced classes, whoever paces them */
 	size_t queue_count;
 	struct tg_compiled_metronome metronomes[TG_MAX_CLASSES];
 	size_t metronome_count;
@@ -64,6 +67,13 @@ unsigned tg_wire_size(unsigned cell, unsigned mtu, int outer_family);
 
 /* The outer family of a tunnel's first peer; IPv4 where no endpoint tells. */
 int tg_outer_family(const struct tg_tunnel *tunnel);
+
+/* The schedule of a paced class of the policy; devices and class 0. */
+void tg_policy_schedule(const struct tg_policy *policy, const struct tg_policy_class *class,
+			struct tg_schedule *ret_schedule);
+
+/* Cells per second of this end when a regulator's surge begins. */
+double tg_regulator_rate(const struct tg_policy *policy, const struct tg_policy_class *class);
 
 /*
  * Compiles the share of tunnel `tunnel`. Errors: -E2BIG when the rules need

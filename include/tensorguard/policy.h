@@ -16,6 +16,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "shared/jitter.h"
+#include "shared/lean.h"
 #include "shared/types.h"
 #include "tensorguard/error.h"
 
@@ -26,6 +28,8 @@
 #define TG_NAME_LEN 32		/* names of policies and classes, with the final NUL */
 #define TG_TUNNEL_NAME_LEN 9	/* eight characters: internal devices append to it */
 #define TG_KEY_LEN 32
+#define TG_AGENT_NAME_LEN 64	/* an agent's id, with the final NUL */
+#define TG_KEYS_FOLDER "/var/lib/tensorguard-keys" /* where tunnels' keys are kept that the agent makes */
 
 /* An address or prefix of either family. Those of rules and allowed_ips have no bits beyond their length. */
 struct tg_cidr {
@@ -54,7 +58,8 @@ struct tg_endpoint {
 };
 
 struct tg_peer {
-	uint8_t public_key[TG_KEY_LEN];
+	uint8_t public_key[TG_KEY_LEN]; /* zeros: it is the agent's, and comes from the Platform */
+	char agent[TG_AGENT_NAME_LEN];	/* whose keys it has, in its tunnel of the same name; "" = none */
 	char *preshared_key_file; /* NULL = none */
 	struct tg_endpoint endpoint;
 	struct tg_cidr *allowed_ips; /* at least one */
@@ -65,6 +70,7 @@ struct tg_peer {
 
 enum tg_role { TG_ROLE_EDGE, TG_ROLE_GATEWAY };
 enum tg_fail { TG_FAIL_CLOSED, TG_FAIL_OPEN };
+enum tg_engine { TG_ENGINE_AUTO, TG_ENGINE_KERNEL, TG_ENGINE_QUEUE };
 enum tg_profile { TG_PROFILE_SURGICAL, TG_PROFILE_COLLABORATIVE, TG_PROFILE_WAREHOUSE, TG_PROFILE_LAB };
 
 /* One bin of a `wtf-pad` histogram: intervals above the bin before and up to `edge_ns`; 0 = infinity. */
@@ -76,6 +82,12 @@ struct tg_policy_bin {
 struct tg_policy_histogram {
 	struct tg_policy_bin bins[TG_MAX_BINS + 1]; /* ascending, infinity last */
 	size_t count;
+};
+
+/* Slots of a tick. */
+struct tg_policy_slots {
+	uint64_t at_ns[TG_LEAN_SLOTS]; /* ascending, below the tick */
+	size_t count;		/* at least 1 */
 };
 
 /* Which clock a metronome takes; auto: fq where the kernel has it, else tbf. */
@@ -95,14 +107,28 @@ struct tg_policy_class {
 	uint64_t idle_ns;
 	uint64_t budget_ns;	/* delay budget: how long a cell may wait in the queue */
 	enum tg_overflow overflow;
+	bool dither;		/* what a cell costs is drawn (shared/dither.h) */
 	/* front and wtf-pad */
 	uint64_t tick_ns;	/* 200 us .. 100 ms */
 	enum tg_clock_choice clock;
-	/* front; idle_ns above as well */
+	/* front and regulator; idle_ns above as well */
 	unsigned dummies;	/* N */
+	/* front */
 	uint64_t window_min_ns, window_max_ns;
 	/* wtf-pad */
 	struct tg_policy_histogram burst, gap;
+	/* jitter; budget_ns above as well */
+	enum tg_distribution distribution;
+	uint64_t delay_ns;	/* the most that is drawn; at most budget_ns */
+	/* regulator; budget_ns is C */
+	unsigned rate;		/* R, cells per second */
+	uint32_t decay, uplink_ratio; /* D and U in millionths */
+	uint64_t threshold_ns;	/* T */
+	/* lean; session_ns, idle_ns, budget_ns and overflow above as well; period_ns is that of learning, and
+	 * tick_ns the robot's */
+	struct tg_policy_slots up, down;
+	uint64_t learn_ns;
+	unsigned packet;	/* the longest packet, where cells are shared; 0 or at least cell */
 };
 
 enum tg_budget_violation { TG_BUDGET_COUNT_ONLY, TG_BUDGET_STOP_DUMMIES };
@@ -123,6 +149,7 @@ struct tg_tunnel {
 	unsigned line;
 	char external[IFNAMSIZ]; /* "" = managed by tg-load; else the name of a device that exists already */
 	char *key_file;		/* managed only */
+	uint64_t rotation_ns;	/* how often the agent makes a new key; 0 = never. 1 s .. 30 days */
 	uint16_t listen_port;	/* 0 = any */
 	unsigned mtu;		/* 1280..9000; default 1420 */
 	struct tg_cidr addresses[TG_MAX_ADDRESSES];
@@ -169,6 +196,8 @@ struct tg_policy {
 	enum tg_role role;
 	enum tg_profile profile;
 	enum tg_fail fail;
+	enum tg_engine engine;	/* what paces; AUTO is settled by the loader, which knows the kernel */
+	uint16_t engine_queue;	/* NFQUEUE number of the queue engine */
 	struct tg_classifier_conf classifier;
 	struct tg_tunnel *tunnels;
 	size_t tunnel_count;	/* 1..TG_MAX_TUNNELS */
@@ -202,8 +231,14 @@ uint64_t tg_profile_budget_ns(enum tg_profile profile);
 /* The tunnel's device: the managed one or the external one. */
 const char *tg_tunnel_device(const struct tg_tunnel *tunnel);
 
-/* The smallest cell of a tunnel's classes, its MTU if none is smaller: what fits whichever class it ends in.
- */
+/* The longest packet that a class takes: its cell, unless packets may be cut into several. */
+unsigned tg_class_packet(const struct tg_policy_class *class);
+/* The slots of this end. */
+const struct tg_policy_slots *tg_lean_slots(const struct tg_policy *policy,
+					    const struct tg_policy_class *class);
+
+/* The smallest of these of a tunnel's classes, its MTU if none is smaller: what fits whichever class it ends
+ * in. */
 unsigned tg_tunnel_smallest_cell(const struct tg_tunnel *tunnel);
 
 bool tg_rule_is_flow(const struct tg_policy_rule *rule);
@@ -222,6 +257,11 @@ const char *tg_defence_name(enum tg_defence defence);
 bool tg_defence_has_dummies(enum tg_defence defence);
 /* Whether its dummies come from a metronome. */
 bool tg_defence_has_metronome(enum tg_defence defence);
+/* Whether its packets are held and leave by a schedule. */
+bool tg_defence_is_paced(enum tg_defence defence);
+/* Whether only the agent can pace it. */
+bool tg_defence_needs_agent(enum tg_defence defence);
+const char *tg_distribution_name(enum tg_distribution distribution);
 const char *tg_clock_choice_name(enum tg_clock_choice choice);
 const char *tg_pad_mode_name(enum tg_pad_mode mode);
 const char *tg_overflow_name(enum tg_overflow overflow);
@@ -230,5 +270,16 @@ const char *tg_profile_name(enum tg_profile profile);
 const char *tg_role_name(enum tg_role role);
 const char *tg_fail_name(enum tg_fail fail);
 const char *tg_protocol_name(unsigned proto); /* NULL when the language has no word for it */
+const char *tg_engine_name(enum tg_engine engine);
+
+/* Whether a peer's keys come from the Platform: then the agent makes this end's own (docs/keys.md). */
+bool tg_tunnel_has_agents(const struct tg_tunnel *tunnel);
+/* Whether any of the tunnel's classes sends dummies. */
+bool tg_tunnel_has_dummies(const struct tg_tunnel *tunnel);
+/* Whether any of the tunnel's classes has a schedule. */
+bool tg_tunnel_is_paced(const struct tg_tunnel *tunnel);
+bool tg_policy_is_paced(const struct tg_policy *policy);
+/* Whether any class is for the agent alone. */
+bool tg_policy_needs_agent(const struct tg_policy *policy);
 
 #endif

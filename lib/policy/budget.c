@@ -43,16 +43,13 @@ static int parse_metered(struct conf_group *g, struct tg_policy_budget *b)
 	const config_setting_t *s = conf_get(g, "metered");
 	int ret = parse_day(g, "metered_dummy_bytes_per_day", &b->metered_limited, &b->metered_bytes);
 
-	if (ret)
-		return ret;
-	if (s && config_setting_type(s) != CONFIG_TYPE_BOOL)
-		return conf_expected(g->conf, s, "true or false");
-	b->metered = s && config_setting_get_bool(s);
-	if (b->metered && !b->metered_limited)
+	if (!ret)
+		ret = conf_get_bool(g, "metered", &b->metered);
+	if (!ret && b->metered && !b->metered_limited)
 		return conf_fail(g->conf, s,
 				 "metered without metered_dummy_bytes_per_day, expected both: what dummies "
 				 "may cost on a metered link");
-	return 0;
+	return ret;
 }
 
 int policy_parse_budget(struct conf *c, const config_setting_t *s, struct tg_policy_budget *b)

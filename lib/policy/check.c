@@ -65,6 +65,17 @@ static bool tunnel_carries_ipv6(const struct tg_policy *policy, size_t tunnel)
 	return false;
 }
 
+static int warn_session(struct conf *c, const struct tg_policy_class *class)
+{
+	char text[TG_DURATION_TEXT_LEN];
+
+	return conf_warn(c, class->line,
+			 "class '%s': jobs are told apart by their length in steps of %s; "
+			 "take the longest job plus 5 %%%s",
+			 class->name, tg_duration_text(class->session_ns, text),
+			 class->defence == TG_DEFENCE_CONSTANT ? ", or \"always\"" : "");
+}
+
 static int warn_constant(struct conf *c, const struct tg_policy_class *class, bool ipv6)
 {
 	uint64_t budget = tg_profile_budget_ns(c->out->profile);
@@ -77,10 +88,7 @@ static int warn_constant(struct conf *c, const struct tg_policy_class *class, bo
 				class->name, tg_duration_text(class->period_ns, a),
 				tg_profile_name(c->out->profile), tg_duration_text(budget, b));
 	if (!ret && class->session_ns && class->session_ns < SHORT_SESSION_NS)
-		ret = conf_warn(c, class->line,
-				"class '%s': jobs are told apart by their length in steps of %s; "
-				"take the longest job plus 5 %%, or \"always\"",
-				class->name, tg_duration_text(class->session_ns, a));
+		ret = warn_session(c, class);
 	if (!ret && ipv6 && class->cell < IPV6_LEAST_MTU)
 		ret = conf_warn(
 			c, class->line,
@@ -89,6 +97,61 @@ static int warn_constant(struct conf *c, const struct tg_policy_class *class, bo
 			"this host's own are cut into fragments; IPv6 promises applications %u (RFC 8200)",
 			class->name, class->cell, IPV6_LEAST_MTU);
 	return ret;
+}
+
+/* Between two of its slots. */
+static uint64_t longest_gap(const struct tg_policy_class *class, const struct tg_policy_slots *slots)
+{
+	uint64_t longest = class->tick_ns - slots->at_ns[slots->count - 1] + slots->at_ns[0];
+
+	for (size_t i = 1; i < slots->count; i++)
+		if (slots->at_ns[i] - slots->at_ns[i - 1] > longest)
+			longest = slots->at_ns[i] - slots->at_ns[i - 1];
+	return longest;
+}
+
+static int warn_lean(struct conf *c, const struct tg_tunnel *t, const struct tg_policy_class *class)
+{
+	uint64_t budget = tg_profile_budget_ns(c->out->profile);
+	uint64_t gap = longest_gap(class, tg_lean_slots(c->out, class));
+	char a[TG_DURATION_TEXT_LEN], b[TG_DURATION_TEXT_LEN];
+	int ret = 0;
+
+	if (gap > budget)
+		ret = conf_warn(c, class->line,
+				"class '%s': a packet that misses the tick waits up to %s, profile \"%s\" "
+				"allows %s",
+				class->name, tg_duration_text(gap, a), tg_profile_name(c->out->profile),
+				tg_duration_text(budget, b));
+	if (!ret && class->session_ns < SHORT_SESSION_NS)
+		ret = warn_session(c, class);
+	if (!ret && !t->peer_count)
+		ret = conf_warn(
+			c, class->line,
+			"class '%s': cells are not shared in a tunnel without a list of peers: nobody "
+			"knows which inner addresses are whose",
+			class->name);
+	if (!ret && c->out->fail == TG_FAIL_OPEN && class->packet > class->cell)
+		ret = conf_warn(
+			c, class->line,
+			"class '%s': while tensorguard-agent does not run, packets above its cell of %u "
+			"bytes are dropped, whatever fail says",
+			class->name, class->cell);
+	return ret;
+}
+
+/* What its packets wait for at most, by its own key. */
+static int warn_held(struct conf *c, const struct tg_policy_class *class, const char *key, uint64_t most_ns)
+{
+	uint64_t budget = tg_profile_budget_ns(c->out->profile);
+	char a[TG_DURATION_TEXT_LEN], b[TG_DURATION_TEXT_LEN];
+
+	if (most_ns <= budget)
+		return 0;
+	return conf_warn(c, class->line,
+			 "class '%s': a packet waits up to its %s of %s, profile \"%s\" allows %s",
+			 class->name, key, tg_duration_text(most_ns, a), tg_profile_name(c->out->profile),
+			 tg_duration_text(budget, b));
 }
 
 static int warn_front(struct conf *c, const struct tg_policy_class *class)
@@ -131,14 +194,20 @@ static int warn_mixture(struct conf *c, const struct tg_tunnel *t)
 }
 
 /* Bytes of dummies per second that the tunnel's schedules need when nothing real is sent. */
-static double dummy_rate(const struct tg_tunnel *t)
+static double dummy_rate(const struct tg_policy *policy, const struct tg_tunnel *t)
 {
 	double rate = 0;
 
-	for (size_t i = 0; i < t->class_count; i++)
-		if (t->classes[i].defence == TG_DEFENCE_CONSTANT)
-			rate += tg_wire_size(t->classes[i].cell, t->mtu, tg_outer_family(t)) * 1e9 /
-				(double)t->classes[i].period_ns;
+	for (size_t i = 0; i < t->class_count; i++) {
+		const struct tg_policy_class *class = &t->classes[i];
+		double size = tg_wire_size(class->cell, t->mtu, tg_outer_family(t));
+
+		if (class->defence == TG_DEFENCE_CONSTANT)
+			rate += size * 1e9 / (double)class->period_ns;
+		else if (class->defence == TG_DEFENCE_LEAN)
+			rate += size * 1e9 * (double)tg_lean_slots(policy, class)->count /
+				(double)class->tick_ns;
+	}
 	return rate;
 }
 
@@ -148,16 +217,16 @@ static int warn_budget(struct conf *c, const struct tg_tunnel *t)
 	const struct tg_policy_budget *b = &t->budget;
 	bool day = b->metered || b->day_limited;
 	uint64_t bytes = b->metered ? b->metered_bytes : b->day_bytes;
-	double rate = dummy_rate(t), share = (double)b->link_kbit_s * 125 * b->dummy_share / 100;
+	double rate = dummy_rate(c->out, t), share = (double)b->link_kbit_s * 125 * b->dummy_share / 100;
 	int ret = 0;
 
-	if (rate <= 0)
+	if (!tg_tunnel_has_dummies(t))
 		return day || b->dummy_share ? conf_warn(c, t->line,
 							 "tunnel '%s': no class sends dummies: its budget "
 							 "has nothing to count",
 							 t->name)
 					     : 0;
-	if (b->violation != TG_BUDGET_STOP_DUMMIES)
+	if (b->violation != TG_BUDGET_STOP_DUMMIES || rate <= 0)
 		return 0;
 	if (day && (double)bytes < rate * 86400)
 		ret = conf_warn(
@@ -183,8 +252,14 @@ static int warn_tunnel(struct conf *c, size_t index)
 	for (size_t i = 0; i < t->class_count && !ret; i++)
 		if (t->classes[i].defence == TG_DEFENCE_CONSTANT)
 			ret = warn_constant(c, &t->classes[i], ipv6);
+		else if (t->classes[i].defence == TG_DEFENCE_LEAN)
+			ret = warn_lean(c, t, &t->classes[i]);
 		else if (t->classes[i].defence == TG_DEFENCE_FRONT)
 			ret = warn_front(c, &t->classes[i]);
+		else if (t->classes[i].defence == TG_DEFENCE_JITTER)
+			ret = warn_held(c, &t->classes[i], "delay", t->classes[i].delay_ns);
+		else if (t->classes[i].defence == TG_DEFENCE_REGULATOR)
+			ret = warn_held(c, &t->classes[i], "hold", t->classes[i].budget_ns);
 	if (!ret)
 		ret = warn_budget(c, t);
 	return ret ? ret : warn_mixture(c, t);

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -59,16 +60,26 @@ static int parse_buckets(struct conf_group *g, const struct tg_tunnel *t, struct
 	return 0;
 }
 
-static int parse_pad(struct conf_group *g, const struct tg_tunnel *t, struct tg_policy_class *class)
+/* Dummies are of that size, so nothing can be any other. */
+static int parse_cell(struct conf_group *g, const struct tg_tunnel *t, struct tg_policy_class *class)
 {
-	/* the last one with pad = "buckets" only */
-	static const char *const keys[] = { "name", "defence", "pad", "cell", "buckets" };
+	const config_setting_t *s;
+	int ret = conf_require(g, "cell", &s);
+
+	class->pad_mode = TG_PAD_CELL;
+	return ret ? ret : parse_size(g->conf, s, t, &class->cell);
+}
+
+/* `keys` ends with "buckets", which only pad = "buckets" has. */
+static int parse_padding(struct conf_group *g, const struct tg_tunnel *t, const char *const *keys,
+			 size_t count, struct tg_policy_class *class)
+{
 	const config_setting_t *s;
 	int ret, mode = TG_PAD_CELL;
 
 	ret = conf_get_word(g, "pad", CONF_OPTIONAL, policy_pad_modes, &mode);
 	if (!ret)
-		ret = conf_check_keys(g, keys, CONF_KEY_COUNT(keys) - (mode != TG_PAD_BUCKETS));
+		ret = conf_check_keys(g, keys, count - (mode != TG_PAD_BUCKETS));
 	if (ret)
 		return ret;
 	class->pad_mode = (enum tg_pad_mode)mode;
@@ -79,6 +90,48 @@ static int parse_pad(struct conf_group *g, const struct tg_tunnel *t, struct tg_
 	if (!ret && mode == TG_PAD_BUCKETS)
 		ret = parse_buckets(g, t, class);
 	return ret;
+}
+
+static int parse_pad(struct conf_group *g, const struct tg_tunnel *t, struct tg_policy_class *class)
+{
+	static const char *const keys[] = { "name", "defence", "pad", "cell", "buckets" };
+
+	return parse_padding(g, t, keys, CONF_KEY_COUNT(keys), class);
+}
+
+/* It sends no dummies: any sizes do. */
+static int parse_jitter(struct conf_group *g, const struct tg_tunnel *t, struct tg_policy_class *class)
+{
+	static const char *const keys[] = { "name",         "defence", "distribution", "delay",
+					    "delay_budget", "pad",     "cell",         "buckets" };
+	int ret = parse_padding(g, t, keys, CONF_KEY_COUNT(keys), class);
+
+	return ret ? ret : policy_parse_jitter(g, class);
+}
+
+static int parse_regulator(struct conf_group *g, const struct tg_tunnel *t, struct tg_policy_class *class)
+{
+	static const char *const keys[] = { "name",      "defence", "cell",         "rate", "decay",
+					    "threshold", "dummies", "uplink_ratio", "hold", "idle" };
+	int ret;
+
+	ret = conf_check_keys(g, keys, CONF_KEY_COUNT(keys));
+	if (!ret)
+		ret = parse_cell(g, t, class);
+	return ret ? ret : policy_parse_regulator(g, class);
+}
+
+static int parse_lean(struct conf_group *g, const struct tg_tunnel *t, struct tg_policy_class *class)
+{
+	static const char *const keys[] = { "name", "defence",      "cell",    "packet",       "tick",
+					    "up",   "down",         "learn",   "learn_period", "session",
+					    "idle", "delay_budget", "overflow" };
+	int ret;
+
+	ret = conf_check_keys(g, keys, CONF_KEY_COUNT(keys));
+	if (!ret)
+		ret = parse_cell(g, t, class);
+	return ret ? ret : policy_parse_lean(g, t, class);
 }
 
 static int parse_session(struct conf_group *g, struct tg_policy_class *class)
@@ -121,17 +174,13 @@ static int parse_idle(struct conf_group *g, struct tg_policy_class *class)
 
 static int parse_constant(struct conf_group *g, const struct tg_tunnel *t, struct tg_policy_class *class)
 {
-	static const char *const keys[] = { "name",    "defence", "cell",         "period",
-					    "session", "idle",    "delay_budget", "overflow" };
-	const config_setting_t *s;
+	static const char *const keys[] = { "name", "defence",      "cell",     "period", "session",
+					    "idle", "delay_budget", "overflow", "dither" };
 	int ret, overflow = TG_OVERFLOW_DROP;
 
-	class->pad_mode = TG_PAD_CELL;
 	ret = conf_check_keys(g, keys, CONF_KEY_COUNT(keys));
 	if (!ret)
-		ret = conf_require(g, "cell", &s);
-	if (!ret)
-		ret = parse_size(g->conf, s, t, &class->cell);
+		ret = parse_cell(g, t, class);
 	if (!ret)
 		ret = conf_get_duration(g, "period", CONF_REQUIRED, MIN_PERIOD_NS, MAX_PERIOD_NS,
 					&class->period_ns);
@@ -147,7 +196,7 @@ static int parse_constant(struct conf_group *g, const struct tg_tunnel *t, struc
 	if (!ret)
 		ret = conf_get_word(g, "overflow", CONF_OPTIONAL, policy_overflows, &overflow);
 	class->overflow = (enum tg_overflow)overflow;
-	return ret;
+	return ret ? ret : conf_get_bool(g, "dither", &class->dither);
 }
 
 /* A dummy has the size of the cell: other sizes would tell which packets are real. */
@@ -184,10 +233,13 @@ static int parse_metronome(struct conf_group *g, const struct tg_tunnel *t, stru
 /* Without these two nothing is known of the others: a key that no class has is the better thing to name. */
 static int check_head(const struct conf_group *g)
 {
-	static const char *const keys[] = { "name",         "defence",  "pad",     "cell",
-					    "buckets",      "period",   "session", "idle",
-					    "delay_budget", "overflow", "tick",    "clock",
-					    "dummies",      "window",   "burst",   "gap" };
+	static const char *const keys[] = {
+		"name",    "defence", "pad",          "cell",     "buckets",      "period",
+		"session", "idle",    "delay_budget", "overflow", "tick",         "clock",
+		"dummies", "window",  "burst",        "gap",      "distribution", "delay",
+		"rate",    "decay",   "threshold",    "hold",     "uplink_ratio", "dither",
+		"packet",  "up",      "down",         "learn",    "learn_period"
+	};
 
 	if (conf_get(g, "name") && conf_get(g, "defence"))
 		return 0;
@@ -214,7 +266,25 @@ int policy_parse_class(struct conf *c, const config_setting_t *s, const struct t
 		return ret;
 	class->defence = (enum tg_defence)defence;
 	snprintf(g.what, sizeof(g.what), "%s class '%s'", tg_defence_name(class->defence), class->name);
-	if (tg_defence_has_metronome(class->defence))
+	if (tg_defence_needs_agent(class->defence) && c->out->engine == TG_ENGINE_KERNEL)
+		return conf_expected(
+			c, conf_get(&g, "defence"),
+			"another one under engine = \"kernel\": this one needs engine = \"queue\" or "
+			"\"auto\"");
+	switch (class->defence) {
+	case TG_DEFENCE_PAD:
+		return parse_pad(&g, t, class);
+	case TG_DEFENCE_CONSTANT:
+		return parse_constant(&g, t, class);
+	case TG_DEFENCE_FRONT:
+	case TG_DEFENCE_WTF_PAD:
 		return parse_metronome(&g, t, class);
-	return defence == TG_DEFENCE_CONSTANT ? parse_constant(&g, t, class) : parse_pad(&g, t, class);
+	case TG_DEFENCE_JITTER:
+		return parse_jitter(&g, t, class);
+	case TG_DEFENCE_REGULATOR:
+		return parse_regulator(&g, t, class);
+	case TG_DEFENCE_LEAN:
+		return parse_lean(&g, t, class);
+	}
+	return -EINVAL;
 }

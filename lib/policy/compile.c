@@ -60,25 +60,15 @@ uint64_t tg_clock_rate(const struct tg_queue *queue)
 	return ((queue->cell + TG_L2_LEN) * NS_PER_S + queue->period_ns / 2) / queue->period_ns;
 }
 
-static void compile_queue(const struct tg_policy_class *class, uint64_t promised_ns,
+static void compile_queue(const struct tg_policy *policy, const struct tg_policy_class *class,
 			  struct tg_compiled_queue *out)
 {
-	uint64_t limit = (TG_STRETCH_NS + class->period_ns - 1) / class->period_ns;
-	struct tg_queue *q = &out->queue;
+	struct tg_schedule schedule;
 
-	q->period_ns = class->period_ns;
-	q->idle_ns = class->idle_ns;
-	q->slots = (uint32_t)(class->session_ns / class->period_ns);
-	q->budget_cells = (uint32_t)(class->budget_ns / class->period_ns);
-	if (limit < TG_STRETCH_CELLS)
-		limit = TG_STRETCH_CELLS;
-	q->limit_cells = class->overflow == TG_OVERFLOW_STRETCH && limit > q->budget_cells ? (uint32_t)limit
-											   : q->budget_cells;
-	q->guard_ns = (uint32_t)(class->budget_ns < promised_ns ? class->budget_ns : promised_ns);
-	q->cell = (uint16_t) class->cell;
-	q->overflow = (uint16_t) class->overflow;
+	tg_policy_schedule(policy, class, &schedule);
+	out->queue = schedule.queue;
 	out->frame = class->cell + TG_L2_LEN;
-	out->rate = tg_clock_rate(q);
+	out->rate = tg_clock_rate(&out->queue);
 }
 
 static void compile_class(const struct tg_policy_class *class, struct tg_class *out)
@@ -92,10 +82,17 @@ static void compile_class(const struct tg_policy_class *class, struct tg_class *
 	out->queue = TG_NO_QUEUE;
 }
 
+static bool is_agents(const struct tg_policy *policy, const struct tg_policy_class *class)
+{
+	return tg_defence_needs_agent(class->defence) ||
+	       (policy->engine == TG_ENGINE_QUEUE && tg_defence_is_paced(class->defence));
+}
+
 static void compile_classes(struct compiler *c)
 {
 	const struct tg_tunnel *t = &c->policy->tunnels[c->tunnel];
 	struct tg_compiled *out = c->out;
+	size_t dummies = 0;
 
 	out->config.class_count = (uint32_t)t->class_count;
 	out->config.default_class = t->default_class;
@@ -104,19 +101,21 @@ static void compile_classes(struct compiler *c)
 	for (size_t i = 0; i < t->class_count; i++) {
 		compile_class(&t->classes[i], &out->classes[i]);
 		/* the first class with dummies is the one that the peer's belong to */
-		if (tg_defence_has_dummies(t->classes[i].defence) && !out->queue_count &&
-		    !out->metronome_count)
+		if (tg_defence_has_dummies(t->classes[i].defence) && !dummies++)
 			out->config.dummy_class = (uint32_t)i;
 		if (tg_defence_has_metronome(t->classes[i].defence)) {
 			out->metronomes[out->metronome_count].class = (unsigned)i;
 			policy_compile_metronome(&t->classes[i], &out->metronomes[out->metronome_count++]);
 		}
+		if (is_agents(c->policy, &t->classes[i]))
+			out->classes[i].flags =
+				TG_CLASS_AGENT | (c->policy->fail == TG_FAIL_OPEN ? TG_CLASS_OPEN : 0);
+		else if (t->classes[i].defence == TG_DEFENCE_CONSTANT)
+			out->classes[i].queue = (uint32_t)out->queue_count;
 		if (t->classes[i].defence != TG_DEFENCE_CONSTANT)
 			continue;
-		out->classes[i].queue = (uint32_t)out->queue_count;
 		out->queues[out->queue_count].class = (unsigned)i;
-		compile_queue(&t->classes[i], tg_profile_budget_ns(c->policy->profile),
-			      &out->queues[out->queue_count++]);
+		compile_queue(c->policy, &t->classes[i], &out->queues[out->queue_count++]);
 	}
 }
 
@@ -332,6 +331,10 @@ static int add_allowed(struct compiler *c)
 	if (!t->peer_count)
 		return 0;
 	c->out->config.flags |= TG_CONFIG_ALLOWED;
+	/* only then can the agent check who sent what is in a shared cell */
+	for (size_t i = 0; i < t->class_count; i++)
+		if (t->classes[i].defence == TG_DEFENCE_LEAN)
+			c->out->config.flags |= TG_CONFIG_SHARES;
 	for (size_t i = 0; i < t->peer_count && !ret; i++)
 		for (size_t k = 0; k < t->peers[i].allowed_ip_count && !ret; k++)
 			ret = add_prefix(c, &t->peers[i].allowed_ips[k], TG_LPM_ALLOWED, 0, (unsigned)i);

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "policy/conf.h"
+#include "tensorguard/file.h"
 
 enum { NAME_SHOWN = 160, VALUE_SHOWN = 48, TEXT_LEN = 384 };
 
@@ -90,8 +91,7 @@ void conf_file_close(struct conf_file *file)
 
 int conf_read(const char *path, char **ret_text, size_t *ret_size, struct tg_error *e)
 {
-	size_t size = 0;
-	ssize_t n;
+	ssize_t n = 0;
 	char *text;
 	int fd, ret = 0;
 
@@ -103,16 +103,9 @@ int conf_read(const char *path, char **ret_text, size_t *ret_size, struct tg_err
 		ret = tg_error(e, -errno, "cannot open %s: %s", shown_name(path), strerror(errno));
 		goto out;
 	}
-	while (size <= CONF_MAX_SIZE) {
-		n = read(fd, text + size, CONF_MAX_SIZE + 1 - size);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			ret = tg_error(e, -errno, "cannot read %s: %s", shown_name(path), strerror(errno));
-		if (n <= 0)
-			break;
-		size += (size_t)n;
-	}
+	n = tg_read_full(fd, text, CONF_MAX_SIZE + 1);
+	if (n < 0)
+		ret = tg_error(e, (int)n, "cannot read %s: %s", shown_name(path), strerror((int)-n));
 	close(fd);
 out:
 	if (ret) {
@@ -120,7 +113,7 @@ out:
 		return ret;
 	}
 	*ret_text = text;
-	*ret_size = size;
+	*ret_size = (size_t)n;
 	return 0;
 }
 

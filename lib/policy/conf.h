@@ -96,9 +96,13 @@ int conf_string(const struct conf *c, const config_setting_t *s, const char *exp
 		const char **ret_value);
 int conf_integer(const struct conf *c, const config_setting_t *s, int64_t min, int64_t max,
 		 int64_t *ret_value);
+/* A number, whole or not, in millionths. */
+int conf_decimal(const struct conf *c, const config_setting_t *s, double min, double max,
+		 uint32_t *ret_millionths);
 int conf_duration(const struct conf *c, const config_setting_t *s, uint64_t min_ns, uint64_t max_ns,
 		  uint64_t *ret_ns);
 int conf_name(const struct conf *c, const config_setting_t *s, char *ret_name, size_t size);
+int conf_cgroup(const struct conf *c, const config_setting_t *s, char **ret_path);
 int conf_path(const struct conf *c, const config_setting_t *s, char **ret_path);
 int conf_cidr(const struct conf *c, const config_setting_t *s, bool network, struct tg_cidr *ret_cidr);
 int conf_cidr_list(const struct conf *c, const config_setting_t *s, size_t max, struct tg_cidr **ret_list,
@@ -110,6 +114,8 @@ int conf_get_word(const struct conf_group *g, const char *key, enum conf_need ne
 		  const struct conf_word *words, int *ret_value);
 int conf_get_integer(const struct conf_group *g, const char *key, enum conf_need need, int64_t min,
 		     int64_t max, int64_t *ret_value);
+/* Optional. */
+int conf_get_bool(const struct conf_group *g, const char *key, bool *ret_value);
 int conf_get_duration(const struct conf_group *g, const char *key, enum conf_need need, uint64_t min_ns,
 		      uint64_t max_ns, uint64_t *ret_ns);
 int conf_get_name(const struct conf_group *g, char *ret_name, size_t size);

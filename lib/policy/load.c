@@ -83,10 +83,32 @@ static int parse_classifier(struct conf_group *root, struct tg_classifier_conf *
 	return 0;
 }
 
+/* After the classifier, whose queue must be another one. */
+static int parse_engine(struct conf_group *g, struct tg_policy *policy)
+{
+	const config_setting_t *s = conf_get(g, "engine_queue");
+	uint16_t other = policy->classifier.queue;
+	int64_t queue = other == UINT16_MAX ? other - 1 : other + 1;
+	int ret, engine = TG_ENGINE_AUTO;
+
+	ret = conf_get_word(g, "engine", CONF_OPTIONAL, policy_engines, &engine);
+	if (!ret && s && engine == TG_ENGINE_KERNEL)
+		ret = conf_fail(g->conf, s,
+				"engine_queue contradicts engine = \"kernel\", expected only one of them");
+	if (!ret && s)
+		ret = conf_integer(g->conf, s, 0, UINT16_MAX, &queue);
+	if (!ret && queue == other)
+		ret = conf_expected(g->conf, s, "another number than the classifier's queue");
+	policy->engine = (enum tg_engine)engine;
+	policy->engine_queue = (uint16_t)queue;
+	return ret;
+}
+
 static int parse_head(struct conf_group *g, struct tg_policy *policy)
 {
-	static const char *const keys[] = { "version", "name",       "policy_version", "role", "profile",
-					    "fail",    "classifier", "tunnels",        "rules" };
+	static const char *const keys[] = { "version",    "name",    "policy_version", "role",
+					    "profile",    "fail",    "engine",         "engine_queue",
+					    "classifier", "tunnels", "rules" };
 	int ret, role = TG_ROLE_EDGE, profile, fail = TG_FAIL_CLOSED;
 	int64_t version;
 
@@ -107,7 +129,8 @@ static int parse_head(struct conf_group *g, struct tg_policy *policy)
 	policy->role = (enum tg_role)role;
 	policy->profile = (enum tg_profile)profile;
 	policy->fail = (enum tg_fail)fail;
-	return parse_classifier(g, &policy->classifier);
+	ret = parse_classifier(g, &policy->classifier);
+	return ret ? ret : parse_engine(g, policy);
 }
 
 static int parse_tunnels(struct conf_group *g, struct tg_policy *policy)

@@ -24,12 +24,18 @@ const struct conf_word policy_fails[] = {
 	{ NULL, 0 },
 };
 
-const struct conf_word policy_defences[] = {
-	{ "pad", TG_DEFENCE_PAD },
-	{ "constant", TG_DEFENCE_CONSTANT },
-	{ "front", TG_DEFENCE_FRONT },
-	{ "wtf-pad", TG_DEFENCE_WTF_PAD },
+const struct conf_word policy_engines[] = {
+	{ "auto", TG_ENGINE_AUTO },
+	{ "kernel", TG_ENGINE_KERNEL },
+	{ "queue", TG_ENGINE_QUEUE },
 	{ NULL, 0 },
+};
+
+const struct conf_word policy_defences[] = {
+	{ "pad", TG_DEFENCE_PAD },       { "constant", TG_DEFENCE_CONSTANT },
+	{ "front", TG_DEFENCE_FRONT },   { "wtf-pad", TG_DEFENCE_WTF_PAD },
+	{ "jitter", TG_DEFENCE_JITTER }, { "regulator", TG_DEFENCE_REGULATOR },
+	{ "lean", TG_DEFENCE_LEAN },     { NULL, 0 },
 };
 
 const struct conf_word policy_pad_modes[] = {
@@ -44,6 +50,12 @@ const struct conf_word policy_clocks[] = {
 	{ "auto", TG_CLOCK_CHOICE_AUTO },
 	{ "fq", TG_CLOCK_CHOICE_FQ },
 	{ "tbf", TG_CLOCK_CHOICE_TBF },
+	{ NULL, 0 },
+};
+
+const struct conf_word policy_distributions[] = {
+	{ "uniform", TG_DISTRIBUTION_UNIFORM },
+	{ "laplace", TG_DISTRIBUTION_LAPLACE },
 	{ NULL, 0 },
 };
 
@@ -84,7 +96,23 @@ bool tg_defence_has_metronome(enum tg_defence defence)
 
 bool tg_defence_has_dummies(enum tg_defence defence)
 {
-	return defence == TG_DEFENCE_CONSTANT || tg_defence_has_metronome(defence);
+	return defence == TG_DEFENCE_CONSTANT || defence == TG_DEFENCE_REGULATOR ||
+	       defence == TG_DEFENCE_LEAN || tg_defence_has_metronome(defence);
+}
+
+bool tg_defence_needs_agent(enum tg_defence defence)
+{
+	return defence == TG_DEFENCE_JITTER || defence == TG_DEFENCE_REGULATOR || defence == TG_DEFENCE_LEAN;
+}
+
+bool tg_defence_is_paced(enum tg_defence defence)
+{
+	return defence == TG_DEFENCE_CONSTANT || tg_defence_needs_agent(defence);
+}
+
+const char *tg_distribution_name(enum tg_distribution distribution)
+{
+	return word_of(policy_distributions, (int)distribution);
 }
 
 const char *tg_clock_choice_name(enum tg_clock_choice choice)
@@ -129,6 +157,11 @@ const char *tg_protocol_name(unsigned proto)
 	while (p->word && p->value != (int)proto)
 		p++;
 	return p->word;
+}
+
+const char *tg_engine_name(enum tg_engine engine)
+{
+	return word_of(policy_engines, (int)engine);
 }
 
 uint64_t tg_profile_budget_ns(enum tg_profile profile)

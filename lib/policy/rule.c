@@ -8,7 +8,7 @@
 #include "shared/mark.h"
 #include "util/parse.h"
 
-enum { MAX_CGROUP = 1024, MAX_UID = 4294967294u };
+enum { MAX_UID = 4294967294u };
 
 static int has_family(const struct tg_cidr *list, size_t count, int family)
 {
@@ -171,7 +171,7 @@ static int parse_ports(struct conf_group *g, const char *key, struct tg_port_ran
 
 static int parse_mark(struct conf_group *g, struct tg_policy_rule *rule)
 {
-	const uint32_t ours = TG_MARK_FLOW_MASK | TG_MARK_OUTER;
+	const uint32_t ours = TG_MARK_FLOW_MASK | TG_MARK_OUTER | TG_MARK_PACED;
 	const config_setting_t *s = conf_get(g, "mark");
 
 	if (!s)
@@ -196,41 +196,11 @@ static int parse_uid(struct conf_group *g, struct tg_policy_rule *rule)
 	return parse_span(g->conf, s, 0, MAX_UID, &rule->uid_lo, &rule->uid_hi);
 }
 
-/* No empty, "." or ".." component: the path is compared with what the kernel reports. */
-static bool cgroup_valid(const char *path)
-{
-	size_t len = strlen(path);
-
-	if (!len || len > MAX_CGROUP)
-		return false;
-	for (const char *p = path;; p++) {
-		size_t part = strcspn(p, "/");
-
-		if (!part || (part == 1 && p[0] == '.') || (part == 2 && p[0] == '.' && p[1] == '.'))
-			return false;
-		p += part;
-		if (!*p)
-			return true;
-	}
-}
-
 static int parse_cgroup(struct conf_group *g, struct tg_policy_rule *rule)
 {
-	static const char expected[] =
-		"a cgroup v2 path such as system.slice/robot.service, without a slash at its ends";
 	const config_setting_t *s = conf_get(g, "cgroup");
-	const char *path;
-	int ret;
 
-	if (!s)
-		return 0;
-	ret = conf_string(g->conf, s, expected, &path);
-	if (ret)
-		return ret;
-	if (!cgroup_valid(path))
-		return conf_expected(g->conf, s, "%s", expected);
-	rule->cgroup = strdup(path);
-	return rule->cgroup ? 0 : tg_error(g->conf->e, -ENOMEM, "out of memory");
+	return s ? conf_cgroup(g->conf, s, &rule->cgroup) : 0;
 }
 
 static int parse_sni(struct conf_group *g, struct tg_policy_rule *rule)

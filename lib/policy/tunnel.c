@@ -6,14 +6,17 @@
 
 #include "policy/parts.h"
 #include "tensorguard/base64.h"
+#include "tensorguard/certificate.h"
 #include "util/parse.h"
 
 enum { DEFAULT_MTU = 1420, MIN_MTU = 1280 };
+#define ROTATION_MIN_NS 1000000000ull
+#define ROTATION_MAX_NS (30 * 86400 * 1000000000ull)
 
 /* Those that stand in the site file as well, which is about devices, come first. */
 static const char *const keys[] = { "name", "external", "key_file", "listen_port", "addresses", "peers",
-				    "mtu",  "dummy",    "budget",   "classes",     "default" };
-enum { SITE_KEYS = CONF_KEY_COUNT(keys) - 2 };
+				    "mtu",  "dummy",    "budget",   "classes",     "default",   "rotation" };
+enum { SITE_KEYS = CONF_KEY_COUNT(keys) - 3 };
 
 /* Keys of a managed device, which `external` rules out. */
 static const char *const managed_keys[] = { "key_file", "listen_port", "addresses" };
@@ -67,6 +70,28 @@ static int parse_public_key(struct conf_group *g, struct tg_peer *peer)
 	return 0;
 }
 
+/* Whose key it is, or the key. */
+static int parse_owner(struct conf_group *g, struct tg_peer *peer)
+{
+	const config_setting_t *s = conf_get(g, "agent");
+	const char *id;
+	int ret;
+
+	if (!s)
+		return parse_public_key(g, peer);
+	if (conf_get(g, "public_key"))
+		return conf_fail(g->conf, s,
+				 "agent contradicts public_key, expected one of them: an agent's keys come "
+				 "from the Platform");
+	ret = conf_string(g->conf, s, "an agent's id", &id);
+	if (ret)
+		return ret;
+	if (!tg_id_valid(id) || strlen(id) >= sizeof(peer->agent))
+		return conf_expected(g->conf, s, "an agent's id: 1 to 63 of a-z 0-9 - _ .");
+	strcpy(peer->agent, id);
+	return 0;
+}
+
 static int parse_endpoint(struct conf_group *g, struct tg_peer *peer)
 {
 	const config_setting_t *s = conf_get(g, "endpoint");
@@ -113,7 +138,7 @@ static int parse_wireguard_peer(struct conf_group *g, struct tg_peer *peer)
 {
 	const config_setting_t *value;
 	int64_t keepalive = 0;
-	int ret = parse_public_key(g, peer);
+	int ret = parse_owner(g, peer);
 
 	if (ret)
 		return ret;
@@ -131,8 +156,8 @@ static int parse_wireguard_peer(struct conf_group *g, struct tg_peer *peer)
 /* Of a peer behind an external device it matters only which packets are its. */
 static int parse_peer(struct conf *c, const config_setting_t *s, bool external, struct tg_peer *peer)
 {
-	static const char *const peer_keys[] = { "public_key",  "preshared_key_file", "endpoint",
-						 "allowed_ips", "keepalive",          "dummy_target" };
+	static const char *const peer_keys[] = { "public_key",  "agent",     "preshared_key_file", "endpoint",
+						 "allowed_ips", "keepalive", "dummy_target" };
 	static const char *const external_keys[] = { "allowed_ips", "dummy_target" };
 	const config_setting_t *value;
 	struct conf_group g;
@@ -245,14 +270,21 @@ static int check_claims(const struct conf *c, const config_setting_t *peers, con
 }
 
 struct owned_key {
-	const uint8_t *key;
+	const struct tg_peer *owner;
 	size_t peer;
 };
+
+static int compare_owners(const struct tg_peer *a, const struct tg_peer *b)
+{
+	int order = memcmp(a->public_key, b->public_key, TG_KEY_LEN);
+
+	return order ? order : strcmp(a->agent, b->agent);
+}
 
 static int by_key(const void *a, const void *b)
 {
 	const struct owned_key *x = a, *y = b;
-	int order = memcmp(x->key, y->key, TG_KEY_LEN);
+	int order = compare_owners(x->owner, y->owner);
 
 	return order ? order : (x->peer > y->peer) - (x->peer < y->peer);
 }
@@ -266,13 +298,13 @@ static int check_keys(const struct conf *c, const config_setting_t *peers, const
 	if (!owned)
 		return tg_error(c->e, -ENOMEM, "out of memory");
 	for (size_t i = 0; i < t->peer_count; i++)
-		owned[i] = (struct owned_key){ .key = t->peers[i].public_key, .peer = i };
+		owned[i] = (struct owned_key){ .owner = &t->peers[i], .peer = i };
 	qsort(owned, t->peer_count, sizeof(*owned), by_key);
 	for (size_t i = 1; i < t->peer_count && !ret; i++)
-		if (!memcmp(owned[i - 1].key, owned[i].key, TG_KEY_LEN))
+		if (!compare_owners(owned[i - 1].owner, owned[i].owner))
 			ret = conf_fail(c, config_setting_get_elem(peers, (unsigned)owned[i].peer),
-					"two peers of tunnel '%s' have this public_key, expected one",
-					t->name);
+					"two peers of tunnel '%s' have this %s, expected one", t->name,
+					owned[i].owner->agent[0] ? "agent" : "public_key");
 	free(owned);
 	return ret;
 }
@@ -334,6 +366,26 @@ static int parse_addresses(struct conf *c, const config_setting_t *s, struct tg_
 	return ret;
 }
 
+/* Before anything of the peers has been checked. */
+static bool any_agent(const config_setting_t *peers)
+{
+	for (int i = 0; i < config_setting_length(peers); i++) {
+		const config_setting_t *peer = config_setting_get_elem(peers, (unsigned)i);
+
+		if (config_setting_is_group(peer) && config_setting_get_member(peer, "agent"))
+			return true;
+	}
+	return false;
+}
+
+static int default_key_file(const struct conf *c, struct tg_tunnel *t)
+{
+	if (asprintf(&t->key_file, TG_KEYS_FOLDER "/%s.key", t->name) >= 0)
+		return 0;
+	t->key_file = NULL;
+	return tg_error(c->e, -ENOMEM, "out of memory");
+}
+
 static int parse_managed(struct conf_group *g, struct tg_tunnel *t)
 {
 	const config_setting_t *key, *addresses, *peers;
@@ -343,20 +395,38 @@ static int parse_managed(struct conf_group *g, struct tg_tunnel *t)
 	key = conf_get_site(g, "key_file");
 	addresses = conf_get_site(g, "addresses");
 	peers = conf_get_site(g, "peers");
-	if (!key || !addresses || !peers)
+	if (!addresses || !peers || (!key && !any_agent(peers)))
 		return conf_fail(g->conf, g->set,
 				 "no key '%s' in %s, expected key_file, addresses and peers, or external",
-				 !key         ? "key_file"
-				 : !addresses ? "addresses"
-					      : "peers",
+				 !key && !(peers && any_agent(peers)) ? "key_file"
+				 : !addresses                         ? "addresses"
+								      : "peers",
 				 g->what);
-	ret = conf_path(g->conf, key, &t->key_file);
+	ret = key ? conf_path(g->conf, key, &t->key_file) : default_key_file(g->conf, t);
 	if (!ret && conf_get_site(g, "listen_port"))
 		ret = conf_integer(g->conf, conf_get_site(g, "listen_port"), 0, 65535, &port);
 	t->listen_port = (uint16_t)port;
 	if (!ret)
 		ret = parse_addresses(g->conf, addresses, t);
 	return ret ? ret : parse_peers(g->conf, peers, t);
+}
+
+/* A peer whose key is in a file somewhere would not hear of this end's new one. */
+static int parse_rotation(struct conf_group *g, struct tg_tunnel *t)
+{
+	const config_setting_t *s = conf_get(g, "rotation");
+
+	if (!s)
+		return 0;
+	if (t->external[0])
+		return conf_fail(g->conf, s, "rotation contradicts external, expected one of them");
+	for (size_t i = 0; i < t->peer_count; i++)
+		if (!t->peers[i].agent[0])
+			return conf_fail(g->conf, s,
+					 "rotation in a tunnel whose peer %zu of %zu has a public_key, "
+					 "expected agent in each peer",
+					 i + 1, t->peer_count);
+	return conf_duration(g->conf, s, ROTATION_MIN_NS, ROTATION_MAX_NS, &t->rotation_ns);
 }
 
 static int parse_external(struct conf_group *g, const config_setting_t *external, struct tg_tunnel *t)
@@ -509,7 +579,7 @@ static int check_dummies(const struct conf *c, const config_setting_t *s, const 
 				 "dummies, expected dummy_target or a single IPv6 host (/128) in its "
 				 "allowed_ips",
 				 defence, class->name, (size_t)(without - t->peers) + 1, t->peer_count);
-	if (t->peer_count > 1 && class->defence != TG_DEFENCE_CONSTANT)
+	if (t->peer_count > 1 && !tg_defence_is_paced(class->defence))
 		return conf_fail(
 			c, s,
 			"%s class '%s' in a tunnel with %zu peers, expected one: all would share its session",
@@ -641,6 +711,8 @@ int policy_parse_tunnel(struct conf *c, const config_setting_t *s, struct tg_tun
 		return ret;
 	g.site = find_site(c, t->name);
 	ret = parse_device(&g, t);
+	if (!ret)
+		ret = parse_rotation(&g, t);
 	mtu = conf_get_site(&g, "mtu");
 	if (!ret && mtu)
 		ret = conf_integer(c, mtu, MIN_MTU, TG_MAX_CELL, &value);
@@ -662,12 +734,53 @@ const char *tg_tunnel_device(const struct tg_tunnel *tunnel)
 	return tunnel->external[0] ? tunnel->external : tunnel->name;
 }
 
+bool tg_tunnel_has_agents(const struct tg_tunnel *tunnel)
+{
+	for (size_t i = 0; i < tunnel->peer_count; i++)
+		if (tunnel->peers[i].agent[0])
+			return true;
+	return false;
+}
+
+bool tg_tunnel_has_dummies(const struct tg_tunnel *tunnel)
+{
+	for (size_t i = 0; i < tunnel->class_count; i++)
+		if (tg_defence_has_dummies(tunnel->classes[i].defence))
+			return true;
+	return false;
+}
+
+bool tg_tunnel_is_paced(const struct tg_tunnel *tunnel)
+{
+	for (size_t i = 0; i < tunnel->class_count; i++)
+		if (tg_defence_is_paced(tunnel->classes[i].defence))
+			return true;
+	return false;
+}
+
+bool tg_policy_needs_agent(const struct tg_policy *policy)
+{
+	for (size_t i = 0; i < policy->tunnel_count; i++)
+		for (size_t k = 0; k < policy->tunnels[i].class_count; k++)
+			if (tg_defence_needs_agent(policy->tunnels[i].classes[k].defence))
+				return true;
+	return false;
+}
+
+bool tg_policy_is_paced(const struct tg_policy *policy)
+{
+	for (size_t i = 0; i < policy->tunnel_count; i++)
+		if (tg_tunnel_is_paced(&policy->tunnels[i]))
+			return true;
+	return false;
+}
+
 unsigned tg_tunnel_smallest_cell(const struct tg_tunnel *tunnel)
 {
 	unsigned cell = tunnel->mtu;
 
 	for (size_t i = 0; i < tunnel->class_count; i++)
-		if (tunnel->classes[i].cell < cell)
-			cell = tunnel->classes[i].cell;
+		if (tg_class_packet(&tunnel->classes[i]) < cell)
+			cell = tg_class_packet(&tunnel->classes[i]);
 	return cell;
 }

@@ -11,6 +11,8 @@
 #include "policy/conf.h"
 #include "util/parse.h"
 
+enum { MAX_CGROUP = 1024 };
+
 static bool is_printable(const char *text)
 {
 	for (; *text; text++)
@@ -36,6 +38,20 @@ int conf_integer(const struct conf *c, const config_setting_t *s, int64_t min, i
 	if ((type != CONFIG_TYPE_INT && type != CONFIG_TYPE_INT64) || value < min || value > max)
 		return conf_expected(c, s, "a whole number from %" PRId64 " to %" PRId64, min, max);
 	*ret_value = value;
+	return 0;
+}
+
+int conf_decimal(const struct conf *c, const config_setting_t *s, double min, double max,
+		 uint32_t *ret_millionths)
+{
+	int type = config_setting_type(s);
+	double value =
+		type == CONFIG_TYPE_FLOAT ? config_setting_get_float(s) : (double)config_setting_get_int64(s);
+
+	/* not `<`: what is no number at all compares with nothing */
+	if ((type != CONFIG_TYPE_FLOAT && type != CONFIG_TYPE_INT) || !(value >= min && value <= max))
+		return conf_expected(c, s, "a number from %g to %g", min, max);
+	*ret_millionths = (uint32_t)(value * 1e6 + 0.5);
 	return 0;
 }
 
@@ -81,6 +97,39 @@ int conf_path(const struct conf *c, const config_setting_t *s, char **ret_path)
 		return tg_error(c->e, -ENOMEM, "out of memory");
 	*ret_path = path;
 	return 0;
+}
+
+/* No empty, "." or ".." component: the path is compared with what the kernel reports. */
+static bool cgroup_valid(const char *path)
+{
+	size_t len = strlen(path);
+
+	if (!len || len > MAX_CGROUP)
+		return false;
+	for (const char *p = path;; p++) {
+		size_t part = strcspn(p, "/");
+
+		if (!part || (part == 1 && p[0] == '.') || (part == 2 && p[0] == '.' && p[1] == '.'))
+			return false;
+		p += part;
+		if (!*p)
+			return true;
+	}
+}
+
+int conf_cgroup(const struct conf *c, const config_setting_t *s, char **ret_path)
+{
+	static const char expected[] =
+		"a cgroup v2 path such as system.slice/robot.service, without a slash at its ends";
+	const char *path;
+	int ret = conf_string(c, s, expected, &path);
+
+	if (ret)
+		return ret;
+	if (!cgroup_valid(path))
+		return conf_expected(c, s, "%s", expected);
+	*ret_path = strdup(path);
+	return *ret_path ? 0 : tg_error(c->e, -ENOMEM, "out of memory");
 }
 
 int conf_cidr(const struct conf *c, const config_setting_t *s, bool network, struct tg_cidr *ret_cidr)
@@ -196,6 +245,18 @@ int conf_get_integer(const struct conf_group *g, const char *key, enum conf_need
 
 	ret = get(g, key, need, &s);
 	return ret || !s ? ret : conf_integer(g->conf, s, min, max, ret_value);
+}
+
+int conf_get_bool(const struct conf_group *g, const char *key, bool *ret_value)
+{
+	const config_setting_t *s = conf_get(g, key);
+
+	if (!s)
+		return 0;
+	if (config_setting_type(s) != CONFIG_TYPE_BOOL)
+		return conf_expected(g->conf, s, "true or false");
+	*ret_value = config_setting_get_bool(s);
+	return 0;
 }
 
 int conf_get_duration(const struct conf_group *g, const char *key, enum conf_need need, uint64_t min_ns,

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Keys of the manifest's maps (docs/tgsp.md). */
+#ifndef TGSP_MANIFEST_H
+#define TGSP_MANIFEST_H
+
+#define TGSP_FORMAT 1
+#define TGSP_SUITE_FLOE_AES256GCM 1
+
+enum {
+	M_FORMAT,
+	M_PACKAGE_ID,
+	M_MODEL,
+	M_VERSION,
+	M_RELEASE,
+	M_CREATED,
+	M_NOT_BEFORE,
+	M_NOT_AFTER,
+	M_AUTHOR,
+	M_BASE,
+	M_FILES,
+	M_PAYLOAD,
+	M_POLICY,
+	M_LINEAGE,
+};
+
+enum { F_PATH, F_SIZE, F_SHA256 };
+enum { P_SUITE, P_SEGMENT, P_HEADER, P_ROOT };
+enum { Q_FLEETS, Q_AGENT_VERSION, Q_ATTESTED, Q_ACCELERATORS, Q_OFFLINE };
+enum { L_PARENTS, L_TRAINING_RUN, L_DATA, L_PRIVACY };
+enum { V_EPSILON, V_DELTA };
+
+#endif

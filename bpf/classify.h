@@ -11,6 +11,7 @@
 
 #include "maps.h"
 #include "mark.h"
+#include "chatter.h"
 #include "packet.h"
 
 static __always_inline __u64 rules_around(const struct packet *p, const __u8 *addr, __u32 slot, __u16 side)
@@ -69,20 +70,6 @@ static __always_inline __u32 lowest_bit(__u64 v)
 
 #define NO_CLASS 0xffffffffu
 
-/*
- * Multicast of link scope: routers and hosts talking to a link, which a tunnel
- * has not. The kernel's own chatter (MLD reports, router solicitations) must
- * not start a session; who wants such traffic writes a rule for it.
- */
-static __always_inline int is_link_chatter(const struct packet *p)
-{
-	const __u8 *to = p->flow.daddr;
-
-	if (p->family == 4)
-		return to[12] == 224 && to[13] == 0 && to[14] == 0;
-	return to[0] == 0xff && (to[1] & 15) <= 2;
-}
-
 #define NO_PEER 0xffffffffu
 
 /*
@@ -113,7 +100,7 @@ static __always_inline __u32 walk_rules(const struct tg_config *conf, const stru
 			return rule->class;
 		set &= set - 1;
 	}
-	if (is_link_chatter(p))
+	if (tg_is_link_chatter(p->flow.daddr, p->family == 4))
 		return NO_CLASS;
 	count_reason(TG_NOTE_DEFAULT);
 	return conf->default_class;

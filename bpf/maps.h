@@ -4,10 +4,14 @@
 #define BPF_MAPS_H
 
 #include <linux/bpf.h>
+#include <linux/pkt_cls.h>
 #include <bpf/bpf_helpers.h>
 
 #include "budget.h"
+#include "dither.h"
+#include "lean.h"
 #include "metronome.h"
+#include "paced.h"
 #include "session.h"
 #include "types.h"
 
@@ -134,6 +138,13 @@ struct {
 } reasons SEC(".maps");
 
 struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct tg_draws);
+} draws SEC(".maps");
+
+struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);
 	__type(key, __u32);
@@ -147,12 +158,35 @@ struct {
 	__type(value, struct tg_spending);
 } spending SEC(".maps");
 
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, TG_MAX_CLASSES);
+	__type(key, __u32);
+	__type(value, struct tg_paced);
+} paced SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct tg_session_state);
+} paced_sessions SEC(".maps");
+
 static __always_inline void count_reason(__u32 reason)
 {
 	struct tg_reason_count *c = bpf_map_lookup_elem(&reasons, &reason);
 
 	if (c)
 		c->packets++;
+}
+
+/* Drops the packet, for `reason`. */
+static __always_inline int drop(int reason)
+{
+	count_reason(reason);
+	return TC_ACT_SHOT;
 }
 
 static __always_inline __u32 tunnel_ifindex(void)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause OR GPL-2.0-only */
-/* Whether a dummy may go: what all queues of the tunnel may send together. */
+/* Dummies on their way out, and what all queues of the tunnel may send of them together. */
 #ifndef BPF_SPEND_H
 #define BPF_SPEND_H
 
@@ -24,6 +24,26 @@ static __always_inline int may_send_dummy(__u32 cell, struct tg_stats *st)
 	if (st && violation < TG_VIOLATION_COUNT)
 		st->violations[violation]++;
 	return may;
+}
+
+static __always_inline void count_dummy_sent(struct tg_stats *st, __u32 cell)
+{
+	if (st) {
+		st->dummy_packets++;
+		st->dummy_bytes += cell;
+	}
+}
+
+/* A copy of the packet goes into the tunnel as a dummy of `cell` inner bytes. Returns what became of it. */
+static __always_inline int send_dummy(struct __sk_buff *skb, __u32 cell, struct tg_stats *st)
+{
+	/* what the budget has nothing left for is not sent later either */
+	if (!may_send_dummy(cell, st))
+		return TG_PASS_CELL_WITHHELD;
+	if (bpf_clone_redirect(skb, tunnel_ifindex(), 0))
+		return TG_DROP_HELPER;
+	count_dummy_sent(st, cell);
+	return TG_PASS_CELL_DUMMY;
 }
 
 #endif

@@ -3,11 +3,9 @@
 #ifndef BPF_TICK_H
 #define BPF_TICK_H
 
-#include <linux/pkt_cls.h>
-
 #include "maps.h"
 #include "metronome.h"
-#include "shape.h"
+#include "round.h"
 #include "spend.h"
 
 /*
@@ -37,21 +35,6 @@ static __always_inline int has_metronome(const struct tg_class *class)
 	return class->defence == TG_DEFENCE_FRONT || class->defence == TG_DEFENCE_WTF_PAD;
 }
 
-/* As start_clock() does for a queue: a clone goes round, free of the loader's socket. */
-static __always_inline int start_metronome(struct __sk_buff *skb, const struct tg_metronome *m)
-{
-	__u8 kind = TG_CELL_TICK;
-
-	skb->priority = PRIO_CLOCK;
-	if (bpf_skb_store_bytes(skb, offsetof(struct tg_ether_meta, kind), &kind, sizeof(kind), 0) ||
-	    bpf_clone_redirect(skb, m->head_ifindex, 0)) {
-		count_reason(TG_DROP_HELPER);
-		return TC_ACT_SHOT;
-	}
-	count_reason(TG_PASS_CELL_START);
-	return TC_ACT_SHOT;
-}
-
 /* Whether a dummy of the class is due; global for the same reason. */
 __noinline int beat(__u32 class_id, __u64 now)
 {
@@ -74,39 +57,60 @@ __noinline int beat(__u32 class_id, __u64 now)
 static __always_inline void send_tick_dummy(struct __sk_buff *skb, __u32 class_id,
 					    const struct tg_metronome *m)
 {
-	struct tg_stats *st = class_stats(TG_OUT, class_id);
-
-	/* what the budget has nothing left for is not sent later either */
-	if (!may_send_dummy(m->cell, st))
-		return;
-	if (bpf_clone_redirect(skb, tunnel_ifindex(), 0)) {
+	switch (send_dummy(skb, m->cell, class_stats(TG_OUT, class_id))) {
+	case TG_PASS_CELL_DUMMY:
+		count_reason(TG_NOTE_TICK_DUMMY);
+		break;
+	case TG_DROP_HELPER:
 		count_reason(TG_DROP_HELPER);
-		return;
-	}
-	count_reason(TG_NOTE_TICK_DUMMY);
-	if (st) {
-		st->dummy_packets++;
-		st->dummy_bytes += m->cell;
+		break;
 	}
 }
 
-/* What is due goes out, and the clock packet goes round again. */
-static __always_inline int tick(struct __sk_buff *skb, __u32 class_id, const struct tg_metronome *m,
-				struct tg_metronome_session *session)
+/* One of the two that go round is put in by the loader. */
+static __always_inline int start_metronome(struct __sk_buff *skb, const struct tg_ether_meta *start,
+					   const struct tg_metronome *m, struct tg_metronome_session *session)
 {
-	__u64 now = bpf_ktime_get_ns(), next;
+	struct tg_ether_meta meta = *start;
+
+	meta.kind = TG_CELL_TICK;
+	meta.departs_ns = 0;
+	bpf_spin_lock(&session->lock);
+	meta.peer = tg_twins_start(&session->state.clocks, start->number);
+	bpf_spin_unlock(&session->lock);
+	return start_round(skb, &meta, m->head_ifindex);
+}
+
+/* What is due goes out, and the clock packet goes round again. */
+static __always_inline int tick(struct __sk_buff *skb, __u32 class_id, struct tg_ether_meta *meta,
+				const struct tg_metronome *m, struct tg_metronome_session *session)
+{
+	struct tg_ether_meta other = *meta;
+	__u64 now = bpf_ktime_get_ns();
+	__u16 lost;
+	int known;
 	__u32 i;
 
+	bpf_spin_lock(&session->lock);
+	known = tg_twins_seen(&session->state.clocks, meta->peer, &lost);
+	bpf_spin_unlock(&session->lock);
+	if (!known)
+		return drop(TG_DROP_STRAY);
 	for (i = 0; i < TG_METRONOME_DUMMIES && beat(class_id, now); i++)
 		send_tick_dummy(skb, class_id, m);
 	bpf_spin_lock(&session->lock);
-	next = tg_metronome_turn(&session->state, m, now);
+	meta->departs_ns = tg_metronome_turn(&session->state, m, now);
 	bpf_spin_unlock(&session->lock);
 	skb->priority = PRIO_CLOCK;
-	if (m->clock == TG_CLOCK_FQ &&
-	    bpf_skb_store_bytes(skb, offsetof(struct tg_ether_meta, departs_ns), &next, sizeof(next), 0)) {
-		/* without its time it comes round at once, and then gets one */
+	if (m->clock != TG_CLOCK_FQ)
+		meta->departs_ns = 0;
+	/* without its time it comes round at once, and then gets one */
+	else if (bpf_skb_store_bytes(skb, 0, meta, sizeof(*meta), 0))
 		count_reason(TG_DROP_HELPER);
+	if (lost) {
+		other.peer = lost;
+		other.departs_ns = meta->departs_ns;
+		send_twin(skb, meta, &other, m->head_ifindex);
 	}
 	count_reason(TG_PASS_TICK);
 	return bpf_redirect(m->head_ifindex, 0);

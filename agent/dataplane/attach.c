@@ -97,17 +97,13 @@ static int xdp_program(unsigned ifindex, __u32 *ret_id, struct tg_error *e)
 		   : 0;
 }
 
-int dataplane_mute_attached(const struct dataplane *dp, unsigned ifindex, bool *ret_attached,
-			    struct tg_error *e)
+int dataplane_is_mute(const struct dataplane *dp, uint32_t id, bool *ret_is, struct tg_error *e)
 {
-	__u32 ours, there;
-	int ret;
+	__u32 ours;
+	int ret = program_id(dp, DP_MUTE, &ours, e);
 
-	ret = program_id(dp, DP_MUTE, &ours, e);
 	if (!ret)
-		ret = xdp_program(ifindex, &there, e);
-	if (!ret)
-		*ret_attached = there == ours;
+		*ret_is = id == ours;
 	return ret;
 }
 

@@ -15,6 +15,7 @@
 #include "net/net.h"
 #include "shared/metronome.h"
 #include "shared/budget.h"
+#include "shared/paced.h"
 #include "shared/session.h"
 #include "shared/types.h"
 #include "tensorguard/compile.h"
@@ -31,6 +32,7 @@ enum dp_map {
 	DP_QUEUES,
 	DP_SESSIONS,
 	DP_PEERS,
+	DP_DRAWS,
 	DP_METRONOMES,
 	DP_METRONOME_STATE,
 	DP_EXPONENTIAL,
@@ -40,6 +42,8 @@ enum dp_map {
 	DP_REASONS,
 	DP_BUDGET,
 	DP_SPENDING,
+	DP_PACED,
+	DP_PACED_SESSIONS,
 	DP_MAP_COUNT
 };
 
@@ -59,7 +63,9 @@ struct dataplane {
 	char tunnel[TG_TUNNEL_NAME_LEN];
 	int maps[DP_MAP_COUNT];
 	int progs[DP_PROG_COUNT];
-	unsigned queues, room;	/* entries of maps `queues` and `peers`; `sessions` has their product */
+	unsigned queues, room;	/* entries of maps `queues` and `peers` */
+	unsigned blocks;	/* queues that `sessions` has room for: that times `room` entries */
+	unsigned paced;		/* classes that `paced_sessions` has room for */
 };
 
 extern const char *const dp_map_names[DP_MAP_COUNT];
@@ -74,8 +80,8 @@ int dataplane_open(const char *pin_dir, const char *tunnel, struct dataplane **r
 /* Opens what is pinned if it is whole, of this build and has room for the tunnel's queues and peers beside
  * those of before; else loads and pins afresh, with room to grow. *ret_fresh tells which. Mounts a BPF file
  * system on /sys/fs/bpf when pin_dir lies below it and none is there. */
-int dataplane_ensure(const char *pin_dir, const struct tg_tunnel *tunnel, struct dataplane **ret_dp,
-		     bool *ret_fresh, struct tg_error *e);
+int dataplane_ensure(const char *pin_dir, const struct tg_tunnel *tunnel, enum tg_engine engine,
+		     struct dataplane **ret_dp, bool *ret_fresh, struct tg_error *e);
 void dataplane_close(struct dataplane *dp);	/* NULL-safe; pins stay */
 /* Removes the tunnel's pins, and pin_dir itself when it is empty then. Succeeds when there are none. */
 int dataplane_unpin(const char *pin_dir, const char *tunnel, struct tg_error *e);
@@ -99,8 +105,8 @@ int dataplane_attached(const struct dataplane *dp, enum dp_prog prog, unsigned i
 /* The same for tg_mute: generic XDP, so that any device takes it. -EBUSY when somebody else's program is
  * there. */
 int dataplane_attach_mute(const struct dataplane *dp, unsigned ifindex, struct tg_error *e);
-int dataplane_mute_attached(const struct dataplane *dp, unsigned ifindex, bool *ret_attached,
-			    struct tg_error *e);
+/* Whether the program of that number is ours, of this load. */
+int dataplane_is_mute(const struct dataplane *dp, uint32_t id, bool *ret_is, struct tg_error *e);
 /* Takes it off; somebody else's program stays. */
 int dataplane_detach_mute(unsigned ifindex, struct tg_error *e);
 /* Takes our filters off a device that stays (an external tunnel), and its clsact if nobody else's filter is
@@ -134,7 +140,10 @@ int dataplane_queue_set(const struct dataplane *dp, unsigned id, const struct tg
 
 int dataplane_class_get(const struct dataplane *dp, uint64_t generation, unsigned class,
 			struct tg_class *ret_class, struct tg_error *e);
-/* Sum over all processors. */
+/* What the agent tells of a class that it paces; zeros of any other. */
+int dataplane_paced_get(const struct dataplane *dp, unsigned class, struct tg_paced *ret_paced,
+			struct tg_error *e);
+/* Sum over all processors, and what the agent adds. */
 int dataplane_stats_get(const struct dataplane *dp, enum tg_direction direction, unsigned class,
 			struct tg_stats *ret_stats, struct tg_error *e);
 int dataplane_stats_reset(const struct dataplane *dp, unsigned class, struct tg_error *e);
@@ -143,7 +152,11 @@ int dataplane_reasons_get(const struct dataplane *dp, uint64_t ret_reasons[TG_RE
 /* A consistent copy (BPF_F_LOCK). */
 int dataplane_session_get(const struct dataplane *dp, unsigned id, struct tg_session_state *ret_state,
 			  struct tg_error *e);
-int dataplane_session_clear(const struct dataplane *dp, unsigned id, struct tg_error *e);
+/* Back to its beginning, with the clock of that queue. */
+int dataplane_session_clear(const struct dataplane *dp, unsigned id, unsigned queue, struct tg_error *e);
+/* The same for a session that the agent paces: entry of `paced_sessions`. It may be torn. */
+int dataplane_paced_session_get(const struct dataplane *dp, unsigned id, struct tg_session_state *ret_state,
+				struct tg_error *e);
 int dataplane_spending_get(const struct dataplane *dp, struct tg_spending_state *ret_state,
 			   struct tg_error *e);
 /* Lower-case name of a violation, e.g. "dummy_day". */
@@ -175,15 +188,43 @@ size_t roster_need(const struct dataplane *dp, const struct tg_tunnel *tunnel);
 /* All dp->room entries of the map. */
 int roster_read(const struct dataplane *dp, struct tg_peer_entry *entries, struct tg_error *e);
 bool roster_is_free(const struct tg_peer_entry *entry);
+/* The number of the peer that takes packets to the destination of the flow, as the programs see it in that
+ * generation's tables. False = none does. */
+bool roster_find(const struct dataplane *dp, uint64_t generation, const struct tg_flow_key *key,
+		 unsigned *ret_number);
 /* By number: whether somebody has it. Free the array, which has dp->room entries. */
 int roster_taken(const struct dataplane *dp, bool **ret_taken, struct tg_error *e);
 
 /* ---- queues (queue.c) ---- */
 
-/* Ensures queue `id` of the tunnel: the veth pair, program, map entries and, for each member, a clock with
- * its circulating cells. */
-int queue_ensure(const struct dataplane *dp, struct net *net, const struct tg_tunnel *tunnel, unsigned id,
-		 const struct tg_compiled_queue *queue, const struct roster *roster, struct tg_error *e);
+/* Which queue is to serve a class, and which one (or TG_NO_QUEUE) serves it now. */
+struct queue_choice {
+	unsigned id, from;
+};
+
+/* How well a running queue must fit to be chosen for a class. */
+enum queue_fit {
+	QUEUE_AS_WANTED,
+	QUEUE_OF_CLASS,		/* it serves the class's number */
+	QUEUE_ANY,		/* that no class wants any more, or a new one */
+};
+
+/* Chooses for a class among the queues that are not taken. One that runs and has too little room is left for
+ * another that takes over its sessions. -ENOENT when none fits so well, -ENOSPC when none is free. */
+int queue_choose(const struct dataplane *dp, const struct tg_compiled_queue *wanted, enum queue_fit fit,
+		 const bool *taken, struct queue_choice *ret_choice, struct tg_error *e);
+/*
+ * Ensures the chosen queue: the veth pair, program, map entries and, for each member, a clock with its
+ * circulating cells. One that runs is changed in place, so that its sessions go on: cells in it take their
+ * new size, and the clocks their new period, at one moment. It waits before that until cells that may be too
+ * large are gone.
+ */
+int queue_ensure(const struct dataplane *dp, struct net *net, const struct tg_tunnel *tunnel,
+		 const struct queue_choice *choice, const struct tg_compiled_queue *queue,
+		 const struct roster *roster, struct tg_error *e);
+/* Moves sessions that are still in another queue to this one, which the classes name already. */
+int queue_settle(const struct dataplane *dp, const struct tg_tunnel *tunnel, unsigned id,
+		 const struct roster *roster, struct tg_error *e);
 /* Waits until no real cell is in the queue (bounded by its limit), then removes it. */
 int queue_drain(const struct dataplane *dp, struct net *net, unsigned id, struct tg_error *e);
 /* The same for the sessions of the peers that are gone. */
@@ -193,12 +234,8 @@ int queue_drain_gone(const struct dataplane *dp, struct net *net, unsigned id, c
  * more for a bounded time while some seem to stand. *ret_count is how many do. */
 int queue_stopped(const struct dataplane *dp, unsigned id, const bool *wanted, bool *ret_stopped,
 		  size_t *ret_count, struct tg_error *e);
-/* The clock that a queue's head carries. */
-struct net_clock queue_clock(const struct tg_queue *queue);
 /* The head's and the tail's interface names. */
 void queue_names(const char *tunnel, unsigned id, char ret_head[IFNAMSIZ], char ret_tail[IFNAMSIZ]);
-/* Whether `running` serves a class that wants `wanted` (everything equal but the devices). */
-bool queue_serves(const struct tg_queue *running, const struct tg_queue *wanted);
 
 /* ---- metronomes (metronome.c); their number is that of their class ---- */
 

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
 #include <unistd.h>
@@ -33,11 +34,14 @@ const char *const dp_map_names[DP_MAP_COUNT] = {
 	[DP_PORTS] = "ports",
 	[DP_STATS] = "stats",
 	[DP_REASONS] = "reasons",
+	[DP_DRAWS] = "draws",
 	[DP_METRONOMES] = "metronomes",
 	[DP_METRONOME_STATE] = "metronome_state",
 	[DP_EXPONENTIAL] = "exponential",
 	[DP_BUDGET] = "budget",
 	[DP_SPENDING] = "spending",
+	[DP_PACED] = "paced",
+	[DP_PACED_SESSIONS] = "paced_sessions",
 };
 
 const char *const dp_prog_names[DP_PROG_COUNT] = {
@@ -148,6 +152,14 @@ int dataplane_open(const char *pin_dir, const char *tunnel, struct dataplane **r
 		ret = map_entries(dp->maps[DP_QUEUES], &dp->queues, e);
 	if (!ret)
 		ret = map_entries(dp->maps[DP_PEERS], &dp->room, e);
+	if (!ret)
+		ret = map_entries(dp->maps[DP_SESSIONS], &dp->blocks, e);
+	if (!ret)
+		ret = map_entries(dp->maps[DP_PACED_SESSIONS], &dp->paced, e);
+	if (!ret)
+		dp->paced /= dp->room;
+	if (!ret)
+		dp->blocks /= dp->room;
 	if (ret) {
 		dataplane_close(dp);
 		return ret;
@@ -258,8 +270,14 @@ static int pin_all(struct guardian_bpf *skel, const char *pin_dir, const char *t
 
 /* Entries of the maps that the policy sizes. */
 struct size {
-	unsigned queues, room;
+	unsigned queues, room, blocks, paced;
 };
+
+/* No map is empty. */
+static unsigned at_least_one(unsigned entries)
+{
+	return entries ? entries : 1;
+}
 
 static int size_maps(struct guardian_bpf *skel, const struct size *size)
 {
@@ -268,12 +286,16 @@ static int size_maps(struct guardian_bpf *skel, const struct size *size)
 	if (!ret)
 		ret = bpf_map__set_max_entries(skel->maps.peers, size->room);
 	if (!ret)
-		ret = bpf_map__set_max_entries(skel->maps.sessions, size->queues * size->room);
+		ret = bpf_map__set_max_entries(skel->maps.sessions, at_least_one(size->blocks * size->room));
+	if (!ret)
+		ret = bpf_map__set_max_entries(skel->maps.paced_sessions,
+					       at_least_one(size->paced * size->room));
 	return ret;
 }
 
 static int load_skeleton(const struct size *size, struct guardian_bpf **ret_skel, struct tg_error *e)
 {
+	struct tg_siphash_key key;
 	struct guardian_bpf *skel;
 	int ret;
 
@@ -283,8 +305,12 @@ static int load_skeleton(const struct size *size, struct guardian_bpf **ret_skel
 	if (!skel)
 		return tg_error(e, -errno, "cannot open the BPF object: %s", strerror(errno));
 	ret = size_maps(skel, size);
-	if (!ret)
+	if (!ret && getrandom(&key, sizeof(key), 0) != sizeof(key))
+		ret = -EIO;	/* so few bytes come whole once the machine has booted */
+	if (!ret) {
+		memcpy((void *)&skel->rodata->draw_key, &key, sizeof(key));
 		ret = guardian_bpf__load(skel);
+	}
 	if (ret) {
 		guardian_bpf__destroy(skel);
 		return tg_error(e, ret, "cannot load the BPF programs: %s: %s", strerror(-ret), last_warning);
@@ -311,7 +337,7 @@ int dataplane_probe(unsigned ifindex, struct tg_error *e)
 
 int dataplane_probe_clock(struct net *net, unsigned ifindex, struct tg_error *e)
 {
-	const struct net_clock clock = { .rate = 34800, .period_ns = 5000000, .frame = 174 };
+	enum { PERIOD_NS = 5000000 };
 	const struct size size = { .queues = 1, .room = 1 };
 	struct guardian_bpf *skel;
 	bool wanted = true, fresh;
@@ -319,33 +345,39 @@ int dataplane_probe_clock(struct net *net, unsigned ifindex, struct tg_error *e)
 
 	if (ret)
 		return ret;
-	ret = net_clock_ensure(net, ifindex, &clock, skeleton_prog_fd(skel, DP_STEER), &wanted, 1, &fresh, e);
+	ret = net_clock_ensure(net, ifindex, PERIOD_NS, skeleton_prog_fd(skel, DP_STEER), &wanted, 1, &fresh,
+			       e);
 	guardian_bpf__destroy(skel);
 	return ret;
 }
 
 /*
- * What the tunnel needs, and a quarter more peers, up to a power of 2: most
- * changes then go without loading anew. Of queues twice as many: those of the
- * policy before are drained beside the new ones.
+ * What the tunnel needs, and a quarter more peers: most changes then go without
+ * loading anew. Of queues twice as many, as those of the policy before are drained
+ * beside the new ones; but sessions move from queue to queue with their entries.
+ * What the agent paces has entries of its own instead.
  */
-static struct size wanted_size(const struct dataplane *dp, const struct tg_tunnel *tunnel)
+static struct size wanted_size(const struct dataplane *dp, const struct tg_tunnel *tunnel,
+			       enum tg_engine engine)
 {
 	size_t need = roster_need(dp, tunnel), paced = 0;
-	struct size size = { .queues = 2, .room = 1 };
+	struct size size = { .queues = 2, .room = (unsigned)(need > 1 ? need + need / 4 : 1) };
 
 	for (size_t i = 0; i < tunnel->class_count; i++)
-		paced += tunnel->classes[i].defence == TG_DEFENCE_CONSTANT;
-	while (size.queues < 2 * paced)
-		size.queues *= 2;
-	while (size.room < need + (need > 1 ? need / 4 : 0))
-		size.room *= 2;
+		paced += tg_defence_is_paced(tunnel->classes[i].defence);
+	if (engine == TG_ENGINE_QUEUE)
+		size.paced = (unsigned)paced;
+	else
+		size.blocks = (unsigned)paced;
+	if (size.queues < 2 * size.blocks)
+		size.queues = 2 * size.blocks;
 	return size;
 }
 
 static bool has_room(const struct dataplane *dp, const struct size *size, size_t need)
 {
-	return dp->queues >= size->queues && dp->room >= need;
+	return dp->queues >= size->queues && dp->blocks >= size->blocks && dp->paced >= size->paced &&
+	       dp->room >= need;
 }
 
 static int pin_afresh(struct guardian_bpf *skel, const char *pin_dir, const char *tunnel,
@@ -359,8 +391,8 @@ static int pin_afresh(struct guardian_bpf *skel, const char *pin_dir, const char
 	return ret ? ret : dataplane_open(pin_dir, tunnel, dp, e);
 }
 
-int dataplane_ensure(const char *pin_dir, const struct tg_tunnel *tunnel, struct dataplane **ret_dp,
-		     bool *ret_fresh, struct tg_error *e)
+int dataplane_ensure(const char *pin_dir, const struct tg_tunnel *tunnel, enum tg_engine engine,
+		     struct dataplane **ret_dp, bool *ret_fresh, struct tg_error *e)
 {
 	struct dataplane *dp = NULL;
 	struct guardian_bpf *skel;
@@ -372,7 +404,7 @@ int dataplane_ensure(const char *pin_dir, const struct tg_tunnel *tunnel, struct
 	if (ret)
 		return ret;
 	dataplane_open(pin_dir, tunnel->name, &dp, NULL);
-	size = wanted_size(dp, tunnel);
+	size = wanted_size(dp, tunnel, engine);
 	ret = load_skeleton(&size, &skel, e);
 	if (ret) {
 		dataplane_close(dp);

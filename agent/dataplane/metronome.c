@@ -4,30 +4,20 @@
  * ever, let go by fq at the time that it carries, or once per tick by a TBF.
  * It is made as a whole or not at all: nothing waits in it that could be lost.
  */
-#include <arpa/inet.h>
 #include <errno.h>
-#include <linux/if_packet.h>
-#include <net/ethernet.h>
-#include <netinet/ip6.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <time.h>
-#include <unistd.h>
 
 #include <bpf/bpf.h>
 
+#include "common/clock.h"
 #include "dataplane/dataplane.h"
+#include "dataplane/loop.h"
 
 enum {
 	MIN_VETH_MTU = 68,
 	TXQLEN = 16,
-	CLOCK_PRIORITY = 2,	/* TC_PRIO_BULK */
-	/* One would do; with the second a TBF's clock goes on should the kernel ever drop the first. */
-	TBF_PACKETS = 2,
-	FQ_PACKETS = 1,
-	NS_PER_S = 1000000000,
 };
 
 void metronome_names(const char *tunnel, unsigned class, char ret_head[IFNAMSIZ], char ret_tail[IFNAMSIZ])
@@ -82,14 +72,6 @@ int dataplane_metronome_state(const struct dataplane *dp, unsigned class,
 
 /* ---- the clock ---- */
 
-static uint64_t now_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * NS_PER_S + (uint64_t)t.tv_nsec;
-}
-
 /* A busy machine may hold the clock back for a while: only waiting tells late from lost. */
 int metronome_ticking(const struct dataplane *dp, unsigned class, bool *ret_ticking, struct tg_error *e)
 {
@@ -104,70 +86,31 @@ int metronome_ticking(const struct dataplane *dp, unsigned class, bool *ret_tick
 	ret = dataplane_metronome_get(dp, class, &m, e);
 	if (ret)
 		return ret;
-	deadline = now_ns() + LOST_NS + 2 * m.tick_ns;
+	deadline = monotonic_ns() + LOST_NS + 2 * m.tick_ns;
 	do {
 		ret = dataplane_metronome_state(dp, class, &state, e);
 		alive = !ret && state.ticks &&
-			(int64_t)(now_ns() - state.last_tick_ns) < (int64_t)(4 * m.tick_ns + FRESH_NS);
+			(int64_t)(monotonic_ns() - state.last_tick_ns) < (int64_t)(4 * m.tick_ns + FRESH_NS);
 		if (!ret && !alive)
 			nanosleep(&pause, NULL);
-	} while (!ret && !alive && now_ns() < deadline);
+	} while (!ret && !alive && monotonic_ns() < deadline);
 	if (!ret)
 		*ret_ticking = alive;
-	return ret;
-}
-
-/* A dummy behind the internal link header; tg_metronome makes it the clock packet. */
-static void build_packet(uint8_t *frame, unsigned class, unsigned cell, const struct tg_tunnel *tunnel)
-{
-	struct tg_ether_meta meta = { .kind = TG_CELL_START,
-				      .queue = (uint8_t) class,
-				      .h_proto = htons(ETHERTYPE_IPV6) };
-	struct ip6_hdr ip = { .ip6_src = tunnel->dummy_source, .ip6_dst = tunnel->dummy_target };
-
-	ip.ip6_flow = htonl(6u << 28);
-	ip.ip6_plen = htons((uint16_t)(cell - sizeof(ip)));
-	ip.ip6_nxt = IPPROTO_NONE;
-	ip.ip6_hlim = 64;
-	memset(frame, 0, cell + TG_L2_LEN);
-	memcpy(frame, &meta, sizeof(meta));
-	memcpy(frame + TG_L2_LEN, &ip, sizeof(ip));
-}
-
-static int send_packets(unsigned ifindex, const uint8_t *frame, size_t size, int count)
-{
-	struct sockaddr_ll to = { .sll_family = AF_PACKET,
-				  .sll_protocol = htons(ETHERTYPE_IPV6),
-				  .sll_ifindex = (int)ifindex,
-				  .sll_halen = ETH_ALEN };
-	int fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0), ret = 0, priority = CLOCK_PRIORITY;
-
-	if (fd < 0)
-		return -errno;
-	if (setsockopt(fd, SOL_SOCKET, SO_PRIORITY, &priority, sizeof(priority)))
-		ret = -errno;
-	for (int i = 0; i < count && !ret; i++)
-		if (sendto(fd, frame, size, 0, (const struct sockaddr *)&to, sizeof(to)) != (ssize_t)size)
-			ret = errno ? -errno : -EIO;
-	close(fd);
 	return ret;
 }
 
 static int start(unsigned class, const struct tg_metronome *m, const struct tg_tunnel *tunnel,
 		 struct tg_error *e)
 {
-	uint8_t *frame = malloc(m->cell + TG_L2_LEN);
-	int ret;
+	struct loop loop = {
+		.ifindex = m->head_ifindex, .index = class, .cell = m->cell, .length = TG_L2_LEN + m->cell
+	};
+	int ret = loop_open(&loop, e);
 
-	if (!frame)
-		return tg_error(e, -ENOMEM, "out of memory");
-	build_packet(frame, class, m->cell, tunnel);
-	ret = send_packets(m->head_ifindex, frame, m->cell + TG_L2_LEN,
-			   m->clock == TG_CLOCK_FQ ? FQ_PACKETS : TBF_PACKETS);
-	free(frame);
-	return ret ? tg_error(e, ret, "cannot send the clock packet to device %u: %s", m->head_ifindex,
-			      strerror(-ret))
-		   : 0;
+	if (!ret)
+		ret = loop_start(&loop, 0, &tunnel->dummy_source, &tunnel->dummy_target, e);
+	loop_close(&loop);
+	return ret;
 }
 
 /* fq if it is wanted or, by `auto`, there; else TBF. */

@@ -11,19 +11,12 @@
 #include <bpf/bpf.h>
 
 #include "dataplane/dataplane.h"
-
-static bool is_paced(const struct tg_tunnel *tunnel)
-{
-	for (size_t i = 0; i < tunnel->class_count; i++)
-		if (tunnel->classes[i].defence == TG_DEFENCE_CONSTANT)
-			return true;
-	return false;
-}
+#include "tensorguard/crypto.h"
 
 /* Sessions per queue: a tunnel whose owner names no peers has one for whatever is behind it. */
 static size_t session_count(const struct tg_tunnel *tunnel)
 {
-	if (!is_paced(tunnel))
+	if (!tg_tunnel_is_paced(tunnel))
 		return 0;
 	return tunnel->peer_count ? tunnel->peer_count : 1;
 }
@@ -37,7 +30,11 @@ static struct tg_peer_entry entry_of(const struct tg_tunnel *tunnel, size_t n)
 
 	memcpy(entry.dummy_target, peer ? &peer->dummy_target : &tunnel->dummy_target,
 	       sizeof(entry.dummy_target));
-	if (peer && memcmp(peer->public_key, no_key, sizeof(no_key)))
+	if (peer && peer->agent[0])
+		/* a name's hash: its keys come and go. No hash is made where there is no memory for it */
+		(void)!tg_sha256(&(struct tg_piece){ peer->agent, strlen(peer->agent) }, 1, entry.identity,
+				 NULL);
+	else if (peer && memcmp(peer->public_key, no_key, sizeof(no_key)))
 		memcpy(entry.identity, peer->public_key, sizeof(entry.identity));
 	else
 		memcpy(entry.identity, entry.dummy_target, sizeof(entry.dummy_target));
@@ -202,6 +199,28 @@ int roster_clear_gone(const struct dataplane *dp, const struct roster *roster, s
 		if (roster->gone[n])
 			ret = put_entry(dp, n, &none, e);
 	return ret;
+}
+
+bool roster_find(const struct dataplane *dp, uint64_t generation, const struct tg_flow_key *key,
+		 unsigned *ret_number)
+{
+	static const uint8_t mapped[12] = { [10] = 0xff, [11] = 0xff };
+	uint16_t slot = (uint16_t)(generation & 1);
+	struct tg_lpm4_key key4 = { .prefixlen = 64, .slot = slot, .side = TG_LPM_ALLOWED };
+	struct tg_lpm6_key key6 = { .prefixlen = 160, .slot = slot, .side = TG_LPM_ALLOWED };
+	struct tg_rule_set set;
+	int ret;
+
+	memcpy(key4.addr, key->daddr + sizeof(mapped), sizeof(key4.addr));
+	memcpy(key6.addr, key->daddr, sizeof(key6.addr));
+	if (!memcmp(key->daddr, mapped, sizeof(mapped)))
+		ret = bpf_map_lookup_elem(dp->maps[DP_RULES4], &key4, &set);
+	else
+		ret = bpf_map_lookup_elem(dp->maps[DP_RULES6], &key6, &set);
+	if (ret || !set.rules || set.rules > dp->room)
+		return false;
+	*ret_number = (unsigned)set.rules - 1;
+	return true;
 }
 
 int roster_taken(const struct dataplane *dp, bool **ret_taken, struct tg_error *e)

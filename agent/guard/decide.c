@@ -41,17 +41,43 @@ static bool any_port(const struct tg_port_range *list, size_t count, __be16 port
 	return !count;
 }
 
+static bool ports_match(const struct tg_policy_rule *rule, const struct tg_flow_key *key)
+{
+	return any_port(rule->ports, rule->port_count, key->dport) &&
+	       any_port(rule->source_ports, rule->source_port_count, key->sport);
+}
+
+/* All but the ports of what every packet answers by itself. */
+static bool address_matches(const struct tg_policy_rule *rule, const struct tg_flow_key *key, uint32_t mark)
+{
+	if (rule->proto && rule->proto != key->proto)
+		return false;
+	if (rule->has_mark && (mark & rule->mark_mask) != rule->mark)
+		return false;
+	return any_cidr(rule->to, rule->to_count, key->daddr) &&
+	       any_cidr(rule->from, rule->from_count, key->saddr);
+}
+
 /* The conditions that every packet of the flow answers by itself. */
 static bool header_matches(const struct tg_policy_rule *rule, const struct decide_facts *f)
 {
-	if (rule->proto && rule->proto != f->key->proto)
-		return false;
-	if (rule->has_mark && (f->mark & rule->mark_mask) != rule->mark)
-		return false;
-	return any_port(rule->ports, rule->port_count, f->key->dport) &&
-	       any_port(rule->source_ports, rule->source_port_count, f->key->sport) &&
-	       any_cidr(rule->to, rule->to_count, f->key->daddr) &&
-	       any_cidr(rule->from, rule->from_count, f->key->saddr);
+	return address_matches(rule, f->key, f->mark) && ports_match(rule, f->key);
+}
+
+bool decide_by_header(const struct tg_policy *policy, unsigned tunnel, const struct tg_flow_key *key,
+		      uint32_t mark, bool fragment, unsigned *ret_class)
+{
+	for (size_t i = 0; i < policy->rule_count; i++) {
+		const struct tg_policy_rule *rule = &policy->rules[i];
+
+		if (rule->tunnel != tunnel || tg_rule_is_flow(rule) || !address_matches(rule, key, mark))
+			continue;
+		if (fragment || ports_match(rule, key)) {
+			*ret_class = rule->class;
+			return true;
+		}
+	}
+	return false;
 }
 
 static bool uid_matches(const struct tg_policy_rule *rule, const struct decide_ops *ops,

@@ -54,6 +54,14 @@ struct decision {
 enum decide_answer decide(const struct tg_policy *policy, const struct decide_ops *ops,
 			  const struct decide_facts *facts, struct decision *ret_decision);
 
+/*
+ * What the programs in the kernel decide by themselves (bpf/classify.h): the
+ * first rule of the tunnel that needs no agent. A fragment has no ports and goes
+ * with the flow that it may belong to. False when no rule matches.
+ */
+bool decide_by_header(const struct tg_policy *policy, unsigned tunnel, const struct tg_flow_key *key,
+		      uint32_t mark, bool fragment, unsigned *ret_class);
+
 /* `pattern` as in struct tg_policy_rule: "host", or ".suffix" for the suffix itself and all below it. */
 bool decide_host_matches(const char *pattern, const char *host);
 

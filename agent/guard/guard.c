@@ -8,14 +8,15 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
-#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
 #include <event2/event.h>
 
+#include "common/clock.h"
 #include "guard/cgroup.h"
 #include "guard/classify.h"
+#include "guard/files.h"
 #include "guard/flowmap.h"
 #include "guard/guard.h"
 #include "guard/hold.h"
@@ -63,14 +64,6 @@ struct guard {
 	size_t missing_maps;
 	int failure;
 };
-
-static uint64_t now_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
-}
 
 __attribute__((format(printf, 2, 3))) static void say(const struct guard *g, const char *format, ...)
 {
@@ -183,7 +176,7 @@ static void handle_packet(void *ctx, const struct queue_packet *p)
 		.has_uid = p->has_uid,
 		.uid = p->uid,
 		.tunnel = links_tunnel(g->active.links, p->out_ifindex),
-		.now = now_ns(),
+		.now = monotonic_ns(),
 	};
 	struct classify_output out;
 	enum classify_reason reason;
@@ -211,7 +204,7 @@ static void reload_if_stale(struct guard *g)
 {
 	struct tg_error e = { "" };
 
-	if (now_ns() < g->reload_after_ns || !flowmap_is_stale(&g->active.maps))
+	if (monotonic_ns() < g->reload_after_ns || !flowmap_is_stale(&g->active.maps))
 		return;
 	if (guard_reload(g, &e))
 		say(g, "the old policy stays in force: %s", e.message);
@@ -265,42 +258,6 @@ static void links_ready(evutil_socket_t fd, short what, void *ctx)
 
 /* ---- policy ---- */
 
-static const char *policy_path(const struct guard *g, char buffer[PATH_MAX])
-{
-	if (g->conf.policy)
-		return g->conf.policy;
-	snprintf(buffer, PATH_MAX, "%s/policy.conf", g->conf.run_dir);
-	return buffer;
-}
-
-/* NULL = there is none. */
-static const char *site_path(const struct guard *g, char buffer[PATH_MAX])
-{
-	if (g->conf.policy || g->conf.site)
-		return g->conf.site;
-	snprintf(buffer, PATH_MAX, "%s/site.conf", g->conf.run_dir);
-	return access(buffer, F_OK) ? NULL : buffer;
-}
-
-static void stat_files(const struct guard *g, struct stat files[2])
-{
-	char policy[PATH_MAX], site[PATH_MAX];
-	const char *site_file = site_path(g, site);
-
-	memset(files, 0, 2 * sizeof(files[0]));
-	/* a file that is missing has a struct of zeros */
-	if (stat(policy_path(g, policy), &files[0]))
-		memset(&files[0], 0, sizeof(files[0]));
-	if (site_file && stat(site_file, &files[1]))
-		memset(&files[1], 0, sizeof(files[1]));
-}
-
-static bool same_file(const struct stat *a, const struct stat *b)
-{
-	return a->st_dev == b->st_dev && a->st_ino == b->st_ino && a->st_size == b->st_size &&
-	       a->st_mtim.tv_sec == b->st_mtim.tv_sec && a->st_mtim.tv_nsec == b->st_mtim.tv_nsec;
-}
-
 static void active_close(struct active *a)
 {
 	flowmap_close(&a->maps);
@@ -316,8 +273,8 @@ static int active_open(struct guard *g, struct active *ret_active, struct tg_err
 	struct active a = { .policy = NULL };
 	int ret;
 
-	stat_files(g, a.files);
-	ret = tg_policy_load(policy_path(g, policy), site_path(g, site), &a.policy, e);
+	files_stat(&g->conf, a.files);
+	ret = tg_policy_load(files_policy(&g->conf, policy), files_site(&g->conf, site), &a.policy, e);
 	if (ret)
 		return ret;
 	ret = cgroups_new(NULL, a.policy, &a.cgroups);
@@ -428,12 +385,13 @@ int guard_reload(struct guard *g, struct tg_error *e)
 	struct active a;
 	int ret = active_open(g, &a, e);
 
-	g->reload_after_ns = now_ns() + 1000000000u;
+	g->reload_after_ns = monotonic_ns() + 1000000000u;
 	if (!ret) {
 		ret = adopt(g, &a, e);
 		if (ret)
 			active_close(&a);
 	}
+	g->conf.ops.loaded(g->conf.ops.ctx, ret, g->active.policy);
 	if (ret) {
 		g->reload_errors++;
 		return ret;
@@ -446,16 +404,6 @@ int guard_reload(struct guard *g, struct tg_error *e)
 
 /* ---- once a second ---- */
 
-static bool files_changed(const struct guard *g)
-{
-	struct stat files[2];
-
-	stat_files(g, files);
-	/* a policy file that is away for the moment is no reason to try */
-	return files[0].st_ino &&
-	       (!same_file(&files[0], &g->active.files[0]) || !same_file(&files[1], &g->active.files[1]));
-}
-
 static void tick(evutil_socket_t fd, short what, void *ctx)
 {
 	struct guard *g = ctx;
@@ -463,15 +411,15 @@ static void tick(evutil_socket_t fd, short what, void *ctx)
 
 	(void)fd;
 	(void)what;
-	classifier_expire(g->classifier, now_ns());
+	classifier_expire(g->classifier, monotonic_ns());
 	flowmap_retry(&g->active.maps, g->conf.pin_dir, g->active.policy, &g->missing_maps);
-	if (!files_changed(g) && !flowmap_is_stale(&g->active.maps) &&
+	if (!files_changed(&g->conf, g->active.files) && !flowmap_is_stale(&g->active.maps) &&
 	    !flowmap_is_replaced(&g->active.maps, g->conf.pin_dir, g->active.policy))
 		return;
 	if (guard_reload(g, &e)) {
 		say(g, "the old policy stays in force: %s", e.message);
 		/* a bad file is not tried again until it changes */
-		stat_files(g, g->active.files);
+		files_stat(&g->conf, g->active.files);
 	}
 }
 
@@ -499,7 +447,7 @@ int guard_new(const struct guard_conf *conf, struct event_base *base, struct gua
 		return tg_error(e, -ENOMEM, "out of memory");
 	g->conf = *conf;
 	g->base = base;
-	g->started_ns = now_ns();
+	g->started_ns = monotonic_ns();
 	if (getrandom(&seed, sizeof(seed), 0) != sizeof(seed))
 		ret = tg_error(e, -EIO, "no random numbers to be had");
 	else if (classifier_new(&ops, seed, &g->classifier))
@@ -540,6 +488,11 @@ void guard_free(struct guard *g)
 	free(g);
 }
 
+const struct tg_policy *guard_policy(const struct guard *guard)
+{
+	return guard->active.policy;
+}
+
 int guard_failure(const struct guard *g)
 {
 	return g->failure;
@@ -573,7 +526,7 @@ json_t *guard_stats(const struct guard *g)
 	const struct queue_stats *q = queue_stats(g->queue);
 	json_t *stats =
 		json_pack("{s:i, s:I, s:s, s:I, s:I, s:I, s:I, s:I}", "pid", (int)getpid(), "uptime_s",
-			  (json_int_t)((now_ns() - g->started_ns) / 1000000000u), "policy",
+			  (json_int_t)((monotonic_ns() - g->started_ns) / 1000000000u), "policy",
 			  g->active.policy->name, "policy_version", (json_int_t)g->active.policy->version,
 			  "reloads", (json_int_t)g->reloads, "reload_errors", (json_int_t)g->reload_errors,
 			  "missing_maps", (json_int_t)g->missing_maps, "packets", (json_int_t)q->packets);

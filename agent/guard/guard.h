@@ -17,6 +17,9 @@ struct event_base;
 struct guard_ops {
 	/* One line of news for the operator, without a final newline. */
 	void (*log)(void *ctx, const char *line);
+	/* A policy was loaded (0) or not taken (negative errno); `in_force` is the one that is, NULL at
+	 * first. */
+	void (*loaded)(void *ctx, int result, const struct tg_policy *in_force);
 	void *ctx;
 };
 
@@ -40,8 +43,14 @@ void guard_free(struct guard *guard);	/* NULL-safe */
 /* Loads the policy again. On failure the old one stays in force. */
 int guard_reload(struct guard *guard, struct tg_error *e);
 
+/* The policy in force; until the next reload. */
+const struct tg_policy *guard_policy(const struct guard *guard);
+
 /* The error that made the guard break its event loop, 0 if none. */
 int guard_failure(const struct guard *guard);
+
+/* What it serves; valid until the next event. */
+const struct tg_policy *guard_policy(const struct guard *guard);
 
 /* The counters as one object; NULL when out of memory. */
 json_t *guard_stats(const struct guard *guard);

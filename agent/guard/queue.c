@@ -71,7 +71,8 @@ static int bind_queue(struct queue *q)
 
 static struct nlmsghdr *put_settings(struct queue *q, const struct queue_conf *conf)
 {
-	uint32_t flags = NFQA_CFG_F_GSO | NFQA_CFG_F_UID_GID | (conf->fail_open ? NFQA_CFG_F_FAIL_OPEN : 0);
+	uint32_t flags = (conf->headers_only ? 0 : NFQA_CFG_F_GSO | NFQA_CFG_F_UID_GID) |
+			 (conf->fail_open ? NFQA_CFG_F_FAIL_OPEN : 0);
 	uint32_t mask = NFQA_CFG_F_GSO | NFQA_CFG_F_UID_GID | NFQA_CFG_F_FAIL_OPEN;
 	struct nlmsghdr *nlh = start_config(q);
 
@@ -82,11 +83,11 @@ static struct nlmsghdr *put_settings(struct queue *q, const struct queue_conf *c
 }
 
 /* Last, and without waiting: from here on packets come, and would come between us and the answer. */
-static int start_packets(struct queue *q)
+static int start_packets(struct queue *q, const struct queue_conf *conf)
 {
 	struct nlmsghdr *nlh = start_config(q);
 
-	nfq_nlmsg_cfg_put_params(nlh, NFQNL_COPY_PACKET, COPY_RANGE);
+	nfq_nlmsg_cfg_put_params(nlh, NFQNL_COPY_PACKET, conf->headers_only ? QUEUE_HEADERS : COPY_RANGE);
 	return mnl_socket_sendto(q->socket, nlh, nlh->nlmsg_len) < 0 ? -errno : 0;
 }
 
@@ -114,7 +115,7 @@ static int open_socket(struct queue *q, const struct queue_conf *conf)
 		ret = bind_queue(q);
 	if (!ret)
 		ret = request(q, put_settings(q, conf));
-	return ret ? ret : start_packets(q);
+	return ret ? ret : start_packets(q, conf);
 }
 
 int queue_open(const struct queue_conf *conf, struct queue **ret_queue, struct tg_error *e)

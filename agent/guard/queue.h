@@ -16,7 +16,11 @@ struct queue_conf {
 	uint16_t number;
 	uint32_t length;	/* packets that the kernel keeps for us at most */
 	bool fail_open;		/* beyond that: let them pass (true) or drop them */
+	bool headers_only; /* the first QUEUE_HEADERS bytes of each, and super-packets cut into their pieces
+			    */
 };
+
+enum { QUEUE_HEADERS = 256 };	/* IPv6 with extension headers, and the ports */
 
 struct queue_packet {
 	uint32_t id;

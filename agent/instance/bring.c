@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "instance/instance.h"
+#include "keys/state.h"
 #include "shared/mark.h"
 
 enum { SEGMENTER_TXQLEN = 1000 };
@@ -20,22 +21,6 @@ void segmenter_names(const char *tunnel, char ret_head[IFNAMSIZ], char ret_tail[
 {
 	snprintf(ret_head, IFNAMSIZ, "%.8ss", tunnel);
 	snprintf(ret_tail, IFNAMSIZ, "%.8ssp", tunnel);
-}
-
-bool tunnel_has_dummies(const struct tg_tunnel *tunnel)
-{
-	for (size_t i = 0; i < tunnel->class_count; i++)
-		if (tg_defence_has_dummies(tunnel->classes[i].defence))
-			return true;
-	return false;
-}
-
-bool tunnel_is_paced(const struct tg_tunnel *tunnel)
-{
-	for (size_t i = 0; i < tunnel->class_count; i++)
-		if (tunnel->classes[i].defence == TG_DEFENCE_CONSTANT)
-			return true;
-	return false;
 }
 
 /* The backend that made the device stays; else the kernel's own WireGuard where there is one. */
@@ -95,29 +80,31 @@ static int ensure_segmenter(struct net *net, const struct dataplane *dp, const s
 	return ret;
 }
 
-/* A running queue that serves the class and is not taken, else a free number. */
-static int pick_queue(const struct dataplane *dp, const struct tg_queue *wanted, const bool *taken,
-		      unsigned *ret_id, struct tg_error *e)
+/* Paced by the agent: it has no queue here. */
+static bool is_of_agent(const struct tg_compiled *compiled, size_t i)
 {
-	unsigned free_id = dp->queues;
+	return compiled->classes[compiled->queues[i].class].queue == TG_NO_QUEUE;
+}
 
-	for (unsigned id = 0; id < dp->queues; id++) {
-		struct tg_queue queue;
-		int ret = dataplane_queue_get(dp, id, &queue, e);
+/* Those that run as they are wanted first: a class that changed must not take another's queue. */
+static int choose_queues(const struct dataplane *dp, const struct tg_compiled *compiled,
+			 struct queue_choice *ret_choices, bool *taken, struct tg_error *e)
+{
+	bool chosen[TG_MAX_CLASSES] = { false };
+	int ret = 0;
 
-		if (ret)
-			return ret;
-		if (!taken[id] && queue_serves(&queue, wanted)) {
-			*ret_id = id;
-			return 0;
+	for (int fit = QUEUE_AS_WANTED; fit <= QUEUE_ANY; fit++)
+		for (size_t i = 0; i < compiled->queue_count; i++) {
+			if (chosen[i] || is_of_agent(compiled, i))
+				continue;
+			ret = queue_choose(dp, &compiled->queues[i], (enum queue_fit)fit, taken,
+					   &ret_choices[i], e);
+			if (ret == -ENOENT)
+				continue;
+			if (ret)
+				return ret;
+			chosen[i] = taken[ret_choices[i].id] = true;
 		}
-		if (!taken[id] && !queue.head_ifindex && free_id == dp->queues)
-			free_id = id;
-	}
-	if (free_id == dp->queues)
-		return tg_error(e, -ENOSPC, "%s has %u queues already; is one stuck while draining?",
-				dp->tunnel, dp->queues);
-	*ret_id = free_id;
 	return 0;
 }
 
@@ -125,24 +112,27 @@ static int ensure_queues(struct net *net, const struct dataplane *dp, const stru
 			 const struct tg_compiled *compiled, const struct roster *roster, unsigned *ids,
 			 bool *taken, struct tg_error *e)
 {
-	int ret = 0;
+	struct queue_choice choices[TG_MAX_CLASSES];
+	int ret = choose_queues(dp, compiled, choices, taken, e);
 
 	for (size_t i = 0; i < compiled->queue_count && !ret; i++) {
-		ret = pick_queue(dp, &compiled->queues[i].queue, taken, &ids[i], e);
-		if (ret)
-			break;
-		taken[ids[i]] = true;
-		ret = queue_ensure(dp, net, tunnel, ids[i], &compiled->queues[i], roster, e);
+		if (is_of_agent(compiled, i))
+			continue;
+		ids[i] = choices[i].id;
+		ret = queue_ensure(dp, net, tunnel, &choices[i], &compiled->queues[i], roster, e);
 	}
 	return ret;
 }
 
-/* Sessions of peers, then whole queues, that the policy has no more. */
-static int drain_unused(struct net *net, const struct dataplane *dp, const bool *taken,
-			const struct roster *roster, struct tg_error *e)
+/* Sessions that are to change queues, those of peers that the policy has no more, then such whole queues. */
+static int drain_unused(struct net *net, const struct dataplane *dp, const struct tg_tunnel *tunnel,
+			const bool *taken, const struct roster *roster, struct tg_error *e)
 {
 	int ret = 0;
 
+	for (unsigned id = 0; id < TG_MAX_QUEUES && !ret; id++)
+		if (taken[id])
+			ret = queue_settle(dp, tunnel, id, roster, e);
 	for (unsigned id = 0; id < TG_MAX_QUEUES && !ret; id++)
 		if (taken[id])
 			ret = queue_drain_gone(dp, net, id, roster, e);
@@ -234,6 +224,20 @@ static const struct tg_tunnel *tunnel_of(const struct tg_policy *policy, const c
 	return NULL;
 }
 
+/* Agents that are peers, with the keys that they had last (the process keys). */
+static int configure_wireguard(struct net *net, const struct tg_tunnel *tunnel, enum wg_backend backend,
+			       struct tg_error *e)
+{
+	struct tg_tunnel resolved;
+	int ret = keys_resolve(tunnel, &resolved, e);
+
+	if (ret)
+		return ret;
+	ret = wg_configure(net, &resolved, backend, TG_MARK_OUTER, e);
+	keys_resolved_free(tunnel, &resolved);
+	return ret;
+}
+
 static int configure_device(struct net *net, const struct tg_tunnel *tunnel, enum wg_backend backend,
 			    unsigned ifindex, struct tg_error *e)
 {
@@ -241,7 +245,7 @@ static int configure_device(struct net *net, const struct tg_tunnel *tunnel, enu
 
 	if (tunnel->external[0])
 		return 0;
-	ret = wg_configure(net, tunnel, backend, TG_MARK_OUTER, e);
+	ret = configure_wireguard(net, tunnel, backend, e);
 	if (!ret)
 		ret = net_link_set_mtu(net, tunnel->name, tunnel->mtu, e);
 	if (!ret)
@@ -263,7 +267,7 @@ static int mute_dummies(const struct dataplane *dp, const struct tg_tunnel *tunn
 {
 	int ret;
 
-	if (!tunnel_has_dummies(tunnel))
+	if (!tg_tunnel_has_dummies(tunnel))
 		return dataplane_detach_mute(ifindex, e);
 	ret = dataplane_attach_mute(dp, ifindex, e);
 	return ret == -EBUSY && tunnel->external[0] ? 0 : ret;
@@ -285,7 +289,7 @@ static int shape_tunnel(struct instance *in, size_t n, const struct tg_policy *o
 
 	ret = tg_policy_compile(in->policy, n, &compiled, e);
 	if (!ret)
-		ret = dataplane_ensure(in->pin_dir, tunnel, &dp, &fresh, e);
+		ret = dataplane_ensure(in->pin_dir, tunnel, in->policy->engine, &dp, &fresh, e);
 	if (!ret)
 		ret = roster_make(dp, tunnel, &roster, e);
 	if (!ret)
@@ -309,7 +313,7 @@ static int shape_tunnel(struct instance *in, size_t n, const struct tg_policy *o
 	if (!ret)
 		ret = dataplane_attach(dp, DP_EGRESS, ifindex, DP_HOOK_EGRESS, e);
 	if (!ret)
-		ret = drain_unused(in->net, dp, taken, &roster, e);
+		ret = drain_unused(in->net, dp, tunnel, taken, &roster, e);
 	if (!ret)
 		ret = remove_unused_metronomes(in->net, dp, compiled, e);
 	roster_free(&roster);
@@ -536,6 +540,8 @@ static int check_keys(const struct tg_policy *policy, struct tg_error *e)
 
 	for (size_t i = 0; i < policy->tunnel_count && !ret; i++) {
 		if (!policy->tunnels[i].external[0])
+			ret = keys_ensure(&policy->tunnels[i], e);
+		if (!ret && !policy->tunnels[i].external[0])
 			ret = wg_keys_check(&policy->tunnels[i], e);
 		if (ret)
 			tg_error_prefix(e, ret, "tunnel %s", policy->tunnels[i].name);

@@ -29,6 +29,12 @@ static void problem(struct report *r, const char *format, ...)
 	va_end(args);
 }
 
+/* One more of the last kind: nothing that a repair could mend. */
+static void is_behaviour(struct report *r)
+{
+	r->behaviour_count++;
+}
+
 static void check_attached(struct report *r, const struct dataplane *dp, enum dp_prog prog, unsigned ifindex,
 			   enum dp_hook hook, const char *device)
 {
@@ -44,9 +50,9 @@ static void check_mute(struct report *r, const struct dataplane *dp, const struc
 	bool attached = false;
 
 	/* on an external device it may be somebody else's place */
-	if (!tunnel_has_dummies(tunnel) || tunnel->external[0])
+	if (!tg_tunnel_has_dummies(tunnel) || tunnel->external[0])
 		return;
-	if (dataplane_mute_attached(dp, t->ifindex, &attached, NULL) || !attached)
+	if (dataplane_is_mute(dp, t->xdp_id, &attached, NULL) || !attached)
 		problem(r, "tunnel %s: %s is not attached to %s", dp->tunnel, dp_prog_names[DP_MUTE],
 			t->device);
 }
@@ -76,16 +82,13 @@ static int look_at_clocks(struct instance *in, const struct dataplane *dp, unsig
 	bool *taken = NULL, *stopped = calloc(dp->room, sizeof(*stopped));
 	bool *whole = calloc(dp->room, sizeof(*whole));
 	struct clocks c = { 0 };
-	struct net_clock clock;
 	struct tg_queue queue;
 	int ret = stopped && whole ? roster_taken(dp, &taken, NULL) : -ENOMEM;
 
 	if (!ret)
 		ret = dataplane_queue_get(dp, id, &queue, NULL);
-	if (!ret) {
-		clock = queue_clock(&queue);
-		ret = net_clock_look(in->net, ifindex, &clock, dp->room, whole, NULL);
-	}
+	if (!ret)
+		ret = net_clock_look(in->net, ifindex, queue.period_ns, dp->room, whole, NULL);
 	if (!ret)
 		ret = queue_stopped(dp, id, taken, stopped, &c.stopped, NULL);
 	for (size_t n = dp->room; !ret && n-- > 0;) {
@@ -152,6 +155,30 @@ static void check_metronome(struct instance *in, struct report *r, const struct 
 			class);
 }
 
+/* Whether it runs at all is inspect_agent()'s to say. */
+static void check_paced(struct report *r, const struct dataplane *dp, const struct tg_tunnel *tunnel,
+			unsigned class, uint64_t generation)
+{
+	const char *name = tunnel->classes[class].name;
+	struct tg_paced paced;
+
+	if (dataplane_paced_get(dp, class, &paced, NULL)) {
+		problem(r, "tunnel %s: the map paced cannot be read", tunnel->name);
+		return;
+	}
+	if (paced.generation != generation)
+		problem(r, "tunnel %s: no tensorguard-agent paces class %s by generation %llu", tunnel->name,
+			name, (unsigned long long)generation);
+	else if (!(paced.flags & TG_PACED_REALTIME))
+		problem(r,
+			"tunnel %s: tensorguard-agent paces class %s without real-time priority and locked "
+			"memory: on a busy machine its cells are late",
+			tunnel->name, name);
+	else
+		return;
+	is_behaviour(r);
+}
+
 static void check_classes(struct instance *in, struct report *r, const struct dataplane *dp,
 			  const struct tg_tunnel *tunnel, uint64_t generation)
 {
@@ -166,17 +193,29 @@ static void check_classes(struct instance *in, struct report *r, const struct da
 			check_queue(in, r, dp, class.queue);
 		else if (tg_defence_has_metronome(tunnel->classes[i].defence))
 			check_metronome(in, r, dp, i);
+		else if ((class.flags & TG_CLASS_AGENT) && !in->kernel_only)
+			check_paced(r, dp, tunnel, i, generation);
 	}
 }
 
 /* A peer that shapes sends dummies as long as a session lasts; one that does not never sends any.
  * The dummies of other defences may be long in coming. */
+/* Whether dummies come as long as anything does: those of other defences may be spent. */
+static bool fills_slots(const struct tg_tunnel *tunnel)
+{
+	for (size_t i = 0; i < tunnel->class_count; i++)
+		if (tunnel->classes[i].defence == TG_DEFENCE_CONSTANT ||
+		    tunnel->classes[i].defence == TG_DEFENCE_LEAN)
+			return true;
+	return false;
+}
+
 static void judge_peer(struct report *r, const struct dataplane *dp, const struct tg_tunnel *tunnel,
 		       struct tunnel_report *t)
 {
 	uint64_t real = 0, dummies = 0;
 
-	if (!tunnel_has_dummies(tunnel))
+	if (!tg_tunnel_has_dummies(tunnel))
 		return;
 	for (unsigned i = 0; i < tunnel->class_count; i++) {
 		struct tg_stats st;
@@ -188,10 +227,11 @@ static void judge_peer(struct report *r, const struct dataplane *dp, const struc
 	}
 	if (dummies) {
 		t->peer_shaping = PEER_SHAPES;
-	} else if (real >= ENOUGH_TO_JUDGE && tunnel_is_paced(tunnel)) {
+	} else if (real >= ENOUGH_TO_JUDGE && fills_slots(tunnel)) {
 		t->peer_shaping = PEER_DOES_NOT_SHAPE;
 		problem(r, "tunnel %s: the peer does not shape its direction (%llu real packets, no dummy)",
 			tunnel->name, (unsigned long long)real);
+		is_behaviour(r);
 	}
 }
 
@@ -208,6 +248,13 @@ static void add_violations(const struct dataplane *dp, const struct tg_tunnel *t
 	}
 }
 
+const char *tunnel_engine(const struct tg_policy *policy, const struct tg_tunnel *tunnel)
+{
+	return tg_engine_name(policy->engine == TG_ENGINE_QUEUE && tg_tunnel_is_paced(tunnel)
+				      ? TG_ENGINE_QUEUE
+				      : TG_ENGINE_KERNEL);
+}
+
 static void inspect_dataplane(struct instance *in, struct report *r, const struct tg_tunnel *tunnel,
 			      struct tunnel_report *t)
 {
@@ -221,7 +268,7 @@ static void inspect_dataplane(struct instance *in, struct report *r, const struc
 		return;
 	}
 	t->has_dataplane = true;
-	snprintf(t->engine, sizeof(t->engine), "kernel");
+	snprintf(t->engine, sizeof(t->engine), "%s", tunnel_engine(in->policy, tunnel));
 	if (dataplane_generation(dp, &t->generation, NULL) || !t->generation)
 		problem(r, "tunnel %s: no policy is in force", tunnel->name);
 	if (dataplane_devices_get(dp, &devices, NULL) || (t->ifindex && devices.tunnel_ifindex != t->ifindex))
@@ -234,8 +281,10 @@ static void inspect_dataplane(struct instance *in, struct report *r, const struc
 	segmenter_names(tunnel->name, head, tail);
 	check_pair(in, r, dp, head, DP_SEGMENT);
 	check_classes(in, r, dp, tunnel, t->generation);
-	judge_peer(r, dp, tunnel, t);
-	add_violations(dp, tunnel, t);
+	if (!in->kernel_only) {
+		judge_peer(r, dp, tunnel, t);
+		add_violations(dp, tunnel, t);
+	}
 	dataplane_close(dp);
 }
 
@@ -264,6 +313,12 @@ static void inspect_wireguard(struct instance *in, struct report *r, const struc
 			tunnel->peer_count);
 }
 
+/* The device outlives wireguard-go, and loses its carrier with it. Others' devices may be as they please. */
+static bool is_deserted(const struct tg_tunnel *tunnel, const struct net_link *link)
+{
+	return !tunnel->external[0] && !link->carrier && !strcmp(link->kind, "tun");
+}
+
 static void inspect_tunnel(struct instance *in, struct report *r, size_t n)
 {
 	const struct tg_tunnel *tunnel = &in->policy->tunnels[n];
@@ -275,13 +330,18 @@ static void inspect_tunnel(struct instance *in, struct report *r, size_t n)
 		problem(r, "tunnel %s: device %s is missing", tunnel->name, t->device);
 	} else {
 		t->ifindex = link.ifindex;
+		t->xdp_id = link.xdp_id;
 		if (!link.up)
 			problem(r, "tunnel %s: device %s is down", tunnel->name, t->device);
+		/* who may ask WireGuard itself says so below */
+		else if (in->kernel_only && is_deserted(tunnel, &link))
+			problem(r, "tunnel %s: no process serves device %s", tunnel->name, t->device);
 		/* WireGuard rounds no size up beyond the MTU: another MTU is another size on the wire. */
 		if (!tunnel->external[0] && link.mtu != tunnel->mtu)
 			problem(r, "tunnel %s: device %s has an MTU of %u, the policy %u", tunnel->name,
 				t->device, link.mtu, (unsigned)tunnel->mtu);
-		inspect_wireguard(in, r, tunnel, t);
+		if (!in->kernel_only)
+			inspect_wireguard(in, r, tunnel, t);
 	}
 	inspect_dataplane(in, r, tunnel, t);
 }
@@ -375,19 +435,38 @@ static bool agent_answers(const char *run_dir)
 	return answers;
 }
 
-/* Under bypass the kernel's own rules decide without it; under hold nothing passes. */
+static bool has_flow_rules(const struct tg_policy *policy)
+{
+	for (size_t i = 0; i < policy->rule_count; i++)
+		if (tg_rule_is_flow(&policy->rules[i]))
+			return true;
+	return false;
+}
+
+/* Under bypass the kernel's own rules decide without it; under hold nothing passes. What it paces waits for
+ * it. */
 static void inspect_agent(struct instance *in, struct report *r)
 {
-	bool needed = false;
+	const struct tg_policy *policy = in->policy;
+	bool decides = has_flow_rules(policy);
+	bool paces = policy->engine == TG_ENGINE_QUEUE && tg_policy_is_paced(policy);
 
-	for (size_t i = 0; i < in->policy->rule_count; i++)
-		needed |= tg_rule_is_flow(&in->policy->rules[i]);
-	if (!needed)
+	if (!decides && !paces)
 		return;
 	r->agent = agent_answers(in->run_dir) ? AGENT_RUNS : AGENT_ABSENT;
-	if (r->agent == AGENT_ABSENT && in->policy->classifier.hold)
+	if (r->agent == AGENT_RUNS)
+		return;
+	if (paces) {
+		problem(r, "tensorguard-agent does not run, and paces the classes of engine queue: %s",
+			policy->fail == TG_FAIL_OPEN ? "their packets leave as they come"
+						     : "their packets are dropped");
+		is_behaviour(r);
+	}
+	if (decides && policy->classifier.hold) {
 		problem(r,
 			"tensorguard-agent does not run: packets of rules with uid, cgroup or sni are held");
+		is_behaviour(r);
+	}
 }
 
 int instance_inspect(struct instance *in, struct report *ret_report, struct tg_error *e)
@@ -402,11 +481,11 @@ int instance_inspect(struct instance *in, struct report *ret_report, struct tg_e
 	for (size_t i = 0; i < in->policy->tunnel_count; i++)
 		inspect_tunnel(in, &r, i);
 	ret = inspect_routing(in, &r, e);
-	if (!ret)
+	if (!ret && !in->kernel_only)
 		ret = iptables_check(in->policy, &present, e);
 	if (!ret && !present)
 		problem(&r, "the iptables chains are missing, or not as they should be");
-	if (!ret)
+	if (!ret && !in->kernel_only)
 		inspect_agent(in, &r);
 	if (ret) {
 		report_free(&r);

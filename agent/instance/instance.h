@@ -66,6 +66,9 @@ struct instance {
 	const char *pin_dir, *run_dir;
 	const struct tg_policy *policy;
 	struct net *net;
+	/* instance_inspect() asks the kernel's network and maps alone: no WireGuard, no iptables, no agent,
+	 * and nothing of how peer and agent behave. What it finds then can be repaired. */
+	bool kernel_only;
 };
 
 /*
@@ -78,18 +81,33 @@ int instance_bring_up(struct instance *in, const struct tg_policy *old, struct t
 int instance_bring_down(struct instance *in, struct tg_error *e);
 /* Names of the segmenter's devices. */
 void segmenter_names(const char *tunnel, char ret_head[IFNAMSIZ], char ret_tail[IFNAMSIZ]);
-/* Whether any of its classes sends dummies. */
-bool tunnel_has_dummies(const struct tg_tunnel *tunnel);
-/* Whether any of its classes has a schedule: dummies for as long as a session lasts. */
-bool tunnel_is_paced(const struct tg_tunnel *tunnel);
+
+/* ---- lockdown (lockdown.c) ---- */
+
+#define STATE_LOCKDOWN "lockdown" /* the mark in run_dir; its text says why */
+enum { LOCKDOWN_REASON_LEN = 256 };
+
+int lockdown_mark(const char *run_dir, const char *reason, struct tg_error *e);
+int lockdown_unmark(const char *run_dir, struct tg_error *e);
+bool lockdown_is_on(const char *run_dir, char ret_reason[static LOCKDOWN_REASON_LEN]);
+/* -EPERM, with the reason, when it is on. */
+int lockdown_check(const char *run_dir, struct tg_error *e);
+/*
+ * Nothing that the policy matches leaves any more, shaped or in clear, however it fails otherwise. What is to
+ * be seen of it afterwards is mended by instance_bring_up().
+ */
+int instance_lock_down(struct instance *in, struct tg_policy *policy, struct tg_error *e);
+/* Adds blackholes for what another policy matches. */
+int instance_black_out(struct instance *in, struct tg_policy *policy, struct tg_error *e);
 
 /* ---- differences (inspect.c) ---- */
 
 struct tunnel_report {
 	char device[IFNAMSIZ];
-	char engine[16];	/* "kernel", or "" when nothing is loaded */
+	char engine[16];	/* "kernel", "queue", or "" when nothing is loaded */
 	char backend[16];	/* "wireguard", "wireguard-go", "external" or "" */
 	unsigned ifindex;
+	unsigned xdp_id;	/* of the program in its generic XDP hook, 0 = none */
 	bool has_dataplane;
 	uint64_t generation;
 	enum { PEER_UNKNOWN, PEER_SHAPES, PEER_DOES_NOT_SHAPE } peer_shaping;
@@ -101,11 +119,15 @@ struct tunnel_report {
 struct report {
 	struct tunnel_report *tunnels; /* as many as the policy has */
 	size_t tunnel_count;
-	enum { AGENT_NOT_NEEDED, AGENT_RUNS, AGENT_ABSENT } agent; /* needed by flow rules */
+	/* needed by flow rules and the queue engine */
+	enum { AGENT_NOT_NEEDED, AGENT_RUNS, AGENT_ABSENT } agent;
 	char (*problems)[384];	/* one line each; none = healthy */
 	size_t problem_count;
+	size_t behaviour_count; /* of these: how peers and the agent behave, which no repair changes */
 };
 
+/* Its name, under a policy whose engine is settled (engine.h). */
+const char *tunnel_engine(const struct tg_policy *policy, const struct tg_tunnel *tunnel);
 int instance_inspect(struct instance *in, struct report *ret_report, struct tg_error *e);
 void report_free(struct report *report);
 

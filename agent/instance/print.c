@@ -4,6 +4,8 @@
 #include <string.h>
 #include <time.h>
 
+#include "common/options.h"
+#include "instance/health.h"
 #include "instance/print.h"
 #include "tensorguard/base64.h"
 
@@ -78,7 +80,17 @@ static json_t *tunnel_json(const struct tg_tunnel *tunnel, const struct tunnel_r
 			 violations_json(t), "peers", peers);
 }
 
-static json_t *report_json(const struct tg_policy *policy, const struct report *report)
+static json_t *degraded_json(const struct degraded *degraded)
+{
+	json_t *words = json_array();
+
+	for (size_t i = 0; i < degraded->count; i++)
+		json_array_append_new(words, json_string(degraded->words[i]));
+	return words;
+}
+
+static json_t *report_json(const struct tg_policy *policy, const struct report *report,
+			   const struct degraded *degraded)
 {
 	json_t *tunnels = json_array(), *problems = json_array();
 
@@ -86,11 +98,12 @@ static json_t *report_json(const struct tg_policy *policy, const struct report *
 		json_array_append_new(tunnels, tunnel_json(&policy->tunnels[i], &report->tunnels[i]));
 	for (size_t i = 0; i < report->problem_count; i++)
 		json_array_append_new(problems, json_string(report->problems[i]));
-	return json_pack("{s:b, s:s, s:I, s:s, s:s, s:s, s:s, s:o, s:o}", "healthy", !report->problem_count,
-			 "policy", policy->name, "policy_version", (json_int_t)policy->version, "role",
-			 tg_role_name(policy->role), "profile", tg_profile_name(policy->profile), "fail",
-			 tg_fail_name(policy->fail), "agent", agent_name(report), "tunnels", tunnels,
-			 "problems", problems);
+	return json_pack("{s:b, s:s, s:I, s:s, s:s, s:s, s:s, s:o, s:o, s:o}", "healthy",
+			 !report->problem_count && !degraded->serious, "policy", policy->name,
+			 "policy_version", (json_int_t)policy->version, "role", tg_role_name(policy->role),
+			 "profile", tg_profile_name(policy->profile), "fail", tg_fail_name(policy->fail),
+			 "agent", agent_name(report), "tunnels", tunnels, "problems", problems, "degraded",
+			 degraded_json(degraded));
 }
 
 static void print_peers(const struct tunnel_report *t)
@@ -127,7 +140,8 @@ static void print_violations(const struct tunnel_report *t)
 		putchar('\n');
 }
 
-static int print_text(const struct tg_policy *policy, const struct report *report, struct tg_error *e)
+static int print_text(const struct tg_policy *policy, const struct report *report,
+		      const struct degraded *degraded, struct tg_error *e)
 {
 	printf("policy %s, version %llu (%s, %s, fail %s)\n", policy->name,
 	       (unsigned long long)policy->version, tg_role_name(policy->role),
@@ -145,18 +159,27 @@ static int print_text(const struct tg_policy *policy, const struct report *repor
 		printf("  agent: %s\n", agent_name(report));
 	for (size_t i = 0; i < report->problem_count; i++)
 		printf("problem: %s\n", report->problems[i]);
-	if (!report->problem_count)
+	for (size_t i = 0; i < degraded->count; i++)
+		printf("degraded: %s\n", degraded->words[i]);
+	if (!report->problem_count && !degraded->serious)
 		printf("healthy\n");
 	return fflush(stdout) ? tg_error(e, -EIO, "cannot write to standard output") : 0;
 }
 
-int report_print(const struct cli *cli, const struct tg_policy *policy, const struct report *report,
+int report_print(const struct tg_cli *cli, const struct tg_policy *policy, const struct report *report,
 		 struct tg_error *e)
 {
-	int ret = cli->json ? cli_print_json(report_json(policy, report), e) : print_text(policy, report, e);
+	struct degraded degraded;
+	int ret;
 
+	degraded_read(agent_options(cli)->run_dir, &degraded);
+	ret = cli->json ? tg_cli_print_json(report_json(policy, report, &degraded), e)
+			: print_text(policy, report, &degraded, e);
+	/* that a process loops is nothing that a repair failed at */
+	if (!ret && !report->problem_count && degraded.serious && !agent_options(cli)->repair)
+		return tg_error(e, TG_CLI_REPORTED, "degraded: %s", degraded.words[0]);
 	if (ret || !report->problem_count)
 		return ret;
-	return tg_error(e, CLI_REPORTED, "%zu problem%s; tg-load status --repair mends what it can",
+	return tg_error(e, TG_CLI_REPORTED, "%zu problem%s; tg-load status --repair mends what it can",
 			report->problem_count, report->problem_count == 1 ? "" : "s");
 }

@@ -75,7 +75,7 @@ static void add_route(struct builder *b, const struct net_route *route)
 static unsigned rule_mtu(const struct builder *b, const struct tg_policy_rule *rule)
 {
 	const struct tg_tunnel *tunnel = &b->policy->tunnels[rule->tunnel];
-	unsigned mtu = tunnel->classes[rule->class].cell;
+	unsigned mtu = tg_class_packet(&tunnel->classes[rule->class]);
 
 	if (tg_rule_is_flow(rule))
 		mtu = tg_tunnel_smallest_cell(tunnel);

@@ -9,7 +9,9 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "instance/health.h"
 #include "instance/instance.h"
+#include "tensorguard/file.h"
 
 enum { MAX_FILE = 4 << 20 };
 
@@ -109,27 +111,12 @@ static int read_file(const char *path, char **ret_text, size_t *ret_size, struct
 	return 0;
 }
 
-static int write_all(int fd, const char *text, size_t size)
-{
-	while (size) {
-		ssize_t n = write(fd, text, size);
-
-		if (n < 0 && errno != EINTR)
-			return -errno;
-		if (n > 0) {
-			text += n;
-			size -= (size_t)n;
-		}
-	}
-	return 0;
-}
-
 static int write_file(const char *path, const char *text, size_t size, struct tg_error *e)
 {
 	int fd, ret;
 
 	fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
-	ret = fd < 0 ? -errno : write_all(fd, text, size);
+	ret = fd < 0 ? -errno : tg_write_full(fd, text, size);
 	if (fd >= 0 && close(fd) && !ret)
 		ret = -errno;
 	return ret ? tg_error(e, ret, "%s: %s", path, strerror(-ret)) : 0;
@@ -214,7 +201,8 @@ int state_save(const char *run_dir, const char *policy, const char *site, struct
 
 int state_remove(const char *run_dir, struct tg_error *e)
 {
-	static const char *const names[] = { "policy.conf", "policy.conf.new", "site.conf", "site.conf.new" };
+	static const char *const names[] = { "policy.conf",   "policy.conf.new", "site.conf",
+					     "site.conf.new", STATE_LOCKDOWN,    HEALTH_FILE };
 	int ret = 0;
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]) && !ret; i++)

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "common/clock.h"
 #include "instance/print.h"
 #include "shared/hist.h"
 
@@ -61,7 +62,7 @@ static void add_session(struct totals *sum, const struct tg_queue *queue, const 
 	sum->running += !queue->slots || s->left;
 	sum->sessions += s->sessions;
 	sum->extensions += s->extensions;
-	sum->backlog += s->backlog;
+	sum->backlog += tg_session_backlog(s);
 	sum->ticks += s->ticks;
 	sum->lost += s->lost;
 	sum->overdue += s->overdue;
@@ -77,8 +78,25 @@ static json_t *peer_json(unsigned number, const struct tg_peer_entry *entry, con
 	return json_pack("{s:I, s:s, s:b, s:I, s:I, s:I, s:I, s:I}", "number", (json_int_t)number,
 			 "dummy_target", target, "running", !queue->slots || s->left, "slots_left",
 			 (json_int_t)s->left, "sessions", (json_int_t)s->sessions, "extensions",
-			 (json_int_t)s->extensions, "backlog", (json_int_t)s->backlog, "ticks",
+			 (json_int_t)s->extensions, "backlog", (json_int_t)tg_session_backlog(s), "ticks",
 			 (json_int_t)s->ticks);
+}
+
+/* How long the peer's tick is that was learnt; null while it is being learnt, and before. */
+static void add_tick(json_t *peer, const struct tg_session_state *s)
+{
+	json_object_set_new(peer, "tick_ns",
+			    s->clock_due_ns ? json_integer((json_int_t)s->last_clock_ns) : json_null());
+}
+
+static json_t *lean_json(const struct tg_lean_count *c)
+{
+	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "shared_cells",
+			 (json_int_t)c->shared_cells, "shared_packets", (json_int_t)c->shared_packets,
+			 "received_cells", (json_int_t)c->received_cells, "received_packets",
+			 (json_int_t)c->received_packets, "refused_packets", (json_int_t)c->refused_packets,
+			 "lost_cells", (json_int_t)c->lost_cells, "locked", (json_int_t)c->locked, "unlocked",
+			 (json_int_t)c->unlocked);
 }
 
 static json_t *session_json(const struct tg_queue *queue, const struct totals *sum, json_t *peers)
@@ -93,8 +111,8 @@ static json_t *session_json(const struct tg_queue *queue, const struct totals *s
 }
 
 /* All sessions of a queue, each with its peer, and their sums. */
-static int sessions_json(const struct dataplane *dp, const struct tg_queue *queue, json_t **ret_json,
-			 struct tg_error *e)
+static int sessions_json(const struct dataplane *dp, const struct tg_queue *queue, enum tg_defence defence,
+			 bool agents, json_t **ret_json, struct tg_error *e)
 {
 	struct tg_peer_entry *entries = calloc(dp->room, sizeof(*entries));
 	struct tg_session_state state;
@@ -105,11 +123,14 @@ static int sessions_json(const struct dataplane *dp, const struct tg_queue *queu
 	for (unsigned n = 0; !ret && n < queue->room && n < dp->room; n++) {
 		if (roster_is_free(&entries[n]))
 			continue;
-		ret = dataplane_session_get(dp, queue->first + n, &state, e);
+		ret = agents ? dataplane_paced_session_get(dp, queue->first + n, &state, e)
+			     : dataplane_session_get(dp, queue->first + n, &state, e);
 		if (ret)
 			break;
 		add_session(&sum, queue, &state);
 		json_array_append_new(peers, peer_json(n, &entries[n], queue, &state));
+		if (defence == TG_DEFENCE_LEAN)
+			add_tick(json_array_get(peers, json_array_size(peers) - 1), &state);
 	}
 	free(entries);
 	if (ret) {
@@ -157,13 +178,67 @@ static int add_metronome(const struct dataplane *dp, unsigned class, json_t *o, 
 	return ret;
 }
 
-static int class_stats_json(const struct dataplane *dp, const struct tg_policy_class *class, unsigned index,
-			    uint64_t generation, json_t **ret_json, struct tg_error *e)
+/* The schedule of a class that the agent paces, or will when there is one. */
+static int paced_queue(const struct dataplane *dp, const struct tg_policy *policy,
+		       const struct tg_policy_class *class, unsigned index, struct tg_queue *ret_queue,
+		       struct tg_error *e)
+{
+	struct tg_paced paced;
+	int ret = dataplane_paced_get(dp, index, &paced, e);
+
+	if (ret)
+		return ret;
+	if (!paced.schedule.defence) {
+		tg_policy_schedule(policy, class, &paced.schedule);
+		paced.schedule.queue.room = dp->room;
+	}
+	*ret_queue = paced.schedule.queue;
+	return 0;
+}
+
+/* What only a class with a schedule has, in one form wherever its engine keeps it. */
+static int add_schedule(const struct dataplane *dp, const struct tg_policy *policy,
+			const struct tg_policy_class *class, unsigned index, const struct tg_class *loaded,
+			const struct tg_stats *out, json_t *o, struct tg_error *e)
+{
+	bool agents = loaded->flags & TG_CLASS_AGENT;
+	struct tg_queue queue;
+	json_t *session = NULL;
+	int ret;
+
+	if (!agents && loaded->queue == TG_NO_QUEUE)
+		return 0;
+	ret = agents ? paced_queue(dp, policy, class, index, &queue, e)
+		     : dataplane_queue_get(dp, loaded->queue, &queue, e);
+	if (!ret && class->defence != TG_DEFENCE_JITTER)
+		ret = sessions_json(dp, &queue, class->defence, agents, &session, e);
+	if (ret)
+		return ret;
+	json_object_set_new(o, "delay", delay_json(out));
+	json_object_set_new(o, "delay_limit_ns", json_integer(queue.guard_ns));
+	json_object_set_new(o, "violations", violations_json(out->violations));
+	if (session)
+		json_object_set_new(o, "session", session);
+	return 0;
+}
+
+static int add_lean(const struct dataplane *dp, unsigned index, json_t *o, struct tg_error *e)
+{
+	struct tg_paced paced;
+	int ret = dataplane_paced_get(dp, index, &paced, e);
+
+	if (!ret)
+		json_object_set_new(o, "lean", lean_json(&paced.lean));
+	return ret;
+}
+
+static int class_stats_json(const struct dataplane *dp, const struct tg_policy *policy,
+			    const struct tg_policy_class *class, unsigned index, uint64_t generation,
+			    json_t **ret_json, struct tg_error *e)
 {
 	struct tg_stats out, in;
 	struct tg_class loaded;
-	struct tg_queue queue;
-	json_t *o, *session;
+	json_t *o;
 	int ret;
 
 	ret = dataplane_stats_get(dp, TG_OUT, index, &out, e);
@@ -176,17 +251,9 @@ static int class_stats_json(const struct dataplane *dp, const struct tg_policy_c
 	o = json_pack("{s:s, s:s, s:i, s:o, s:o}", "name", class->name, "defence",
 		      tg_defence_name(class->defence), "cell", (int)class->cell, "out", counters_json(&out),
 		      "in", counters_json(&in));
-	if (loaded.queue != TG_NO_QUEUE) {
-		ret = dataplane_queue_get(dp, loaded.queue, &queue, e);
-		if (!ret)
-			ret = sessions_json(dp, &queue, &session, e);
-		if (!ret) {
-			json_object_set_new(o, "delay", delay_json(&out));
-			json_object_set_new(o, "delay_limit_ns", json_integer(queue.guard_ns));
-			json_object_set_new(o, "violations", violations_json(out.violations));
-			json_object_set_new(o, "session", session);
-		}
-	}
+	ret = add_schedule(dp, policy, class, index, &loaded, &out, o, e);
+	if (!ret && class->defence == TG_DEFENCE_LEAN)
+		ret = add_lean(dp, index, o, e);
 	if (!ret && tg_defence_has_metronome(class->defence))
 		ret = add_metronome(dp, index, o, e);
 	if (!ret && tg_defence_has_metronome(class->defence))
@@ -206,7 +273,6 @@ static int budget_json(const struct dataplane *dp, const struct tg_policy_budget
 {
 	bool limited = b->metered || b->day_limited;
 	struct tg_spending_state s;
-	struct timespec now;
 	uint64_t age;
 	int ret;
 
@@ -217,8 +283,7 @@ static int budget_json(const struct dataplane *dp, const struct tg_policy_budget
 	ret = dataplane_spending_get(dp, &s, e);
 	if (ret)
 		return ret;
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	age = (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec - s.day_start_ns;
+	age = monotonic_ns() - s.day_start_ns;
 	if (!s.day_start_ns || age >= TG_DAY_NS) {
 		s.day_bytes = 0;
 		age = 0;
@@ -247,8 +312,8 @@ static int reasons_json(const struct dataplane *dp, json_t **ret_json, struct tg
 	return 0;
 }
 
-static int tunnel_stats_json(const struct dataplane *dp, const struct tg_tunnel *tunnel, json_t **ret_json,
-			     struct tg_error *e)
+static int tunnel_stats_json(const struct dataplane *dp, const struct tg_policy *policy,
+			     const struct tg_tunnel *tunnel, json_t **ret_json, struct tg_error *e)
 {
 	json_t *classes = json_array(), *reasons = NULL, *budget = NULL;
 	uint64_t generation;
@@ -257,7 +322,7 @@ static int tunnel_stats_json(const struct dataplane *dp, const struct tg_tunnel 
 	for (unsigned i = 0; i < tunnel->class_count && !ret; i++) {
 		json_t *class;
 
-		ret = class_stats_json(dp, &tunnel->classes[i], i, generation, &class, e);
+		ret = class_stats_json(dp, policy, &tunnel->classes[i], i, generation, &class, e);
 		if (!ret)
 			json_array_append_new(classes, class);
 	}
@@ -270,27 +335,25 @@ static int tunnel_stats_json(const struct dataplane *dp, const struct tg_tunnel 
 		json_decref(classes);
 		return ret;
 	}
-	*ret_json = json_pack("{s:s, s:s, s:I, s:o, s:o, s:o}", "name", tunnel->name, "engine", "kernel",
-			      "generation", (json_int_t)generation, "budget", budget, "classes", classes,
-			      "reasons", reasons);
+	*ret_json = json_pack("{s:s, s:s, s:I, s:o, s:o, s:o}", "name", tunnel->name, "engine",
+			      tunnel_engine(policy, tunnel), "generation", (json_int_t)generation, "budget",
+			      budget, "classes", classes, "reasons", reasons);
 	return *ret_json ? 0 : tg_error(e, -ENOMEM, "out of memory");
 }
 
-int stats_collect(const struct cli *cli, const struct tg_policy *policy, json_t **ret_stats,
-		  struct tg_error *e)
+int stats_collect(const char *pin_dir, const struct tg_policy *policy, json_t **ret_stats, struct tg_error *e)
 {
 	json_t *tunnels = json_array();
-	struct timespec now;
 	int ret = 0;
 
 	for (size_t i = 0; i < policy->tunnel_count && !ret; i++) {
 		struct dataplane *dp;
 		json_t *tunnel;
 
-		ret = dataplane_open(cli->pin_dir, policy->tunnels[i].name, &dp, e);
+		ret = dataplane_open(pin_dir, policy->tunnels[i].name, &dp, e);
 		if (ret)
 			break;
-		ret = tunnel_stats_json(dp, &policy->tunnels[i], &tunnel, e);
+		ret = tunnel_stats_json(dp, policy, &policy->tunnels[i], &tunnel, e);
 		if (!ret)
 			json_array_append_new(tunnels, tunnel);
 		dataplane_close(dp);
@@ -299,9 +362,7 @@ int stats_collect(const struct cli *cli, const struct tg_policy *policy, json_t 
 		json_decref(tunnels);
 		return ret;
 	}
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	*ret_stats = json_pack("{s:I, s:s, s:o}", "monotonic_ms",
-			       (json_int_t)now.tv_sec * 1000 + now.tv_nsec / 1000000, "policy", policy->name,
-			       "tunnels", tunnels);
+	*ret_stats = json_pack("{s:I, s:s, s:o}", "monotonic_ms", (json_int_t)(monotonic_ns() / 1000000),
+			       "policy", policy->name, "tunnels", tunnels);
 	return *ret_stats ? 0 : tg_error(e, -ENOMEM, "out of memory");
 }

@@ -91,6 +91,12 @@ int net_gather(const struct nlattr *attr, void *data);
 uint32_t net_attr_u32(const struct nlattr *attr, uint32_t otherwise);
 void net_attr_text(const struct nlattr *attr, char *ret_text, size_t size);
 
+/* A traffic control message about qdiscs, classes or filters. */
+struct nlmsghdr *net_tc_message(struct net *net, uint16_t type, uint16_t flags, unsigned ifindex,
+				uint32_t handle, uint32_t parent);
+/* Its header, and its attributes in table[TCA_MAX + 1]. */
+int net_tc_parse(const struct nlmsghdr *reply, const struct nlattr **table, const struct tcmsg **ret_header);
+
 /* ---- link.c ---- */
 
 struct net_link_full {

@@ -12,6 +12,7 @@
 #define IPTABLES_SAVE_CHAIN "TENSORGUARD_SAVE"	/* what was decided into the connection mark */
 #define IPTABLES_MSS_CHAIN "TENSORGUARD_MSS"	/* TCP segments that fit a cell */
 #define IPTABLES_CLOSED_CHAIN "TENSORGUARD_CLOSED" /* fail closed: matched packets on other devices */
+#define IPTABLES_PACE_CHAIN "TENSORGUARD_PACE" /* queue engine: packets into tunnels that the agent paces */
 
 enum { IPTABLES_MAX_RULES = 20000 };
 

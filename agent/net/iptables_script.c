@@ -13,13 +13,12 @@ enum { MULTIPORT_SLOTS = 15 }; /* xt_multiport; a range takes two */
 
 /* ---- the chains of a policy ---- */
 
-enum chain_id { CHAIN_QUEUE, CHAIN_SAVE, CHAIN_MSS, CHAIN_CLOSED, CHAIN_COUNT };
+enum chain_id { CHAIN_QUEUE, CHAIN_SAVE, CHAIN_MSS, CHAIN_CLOSED, CHAIN_PACE, CHAIN_COUNT };
 
 static const char *const CHAIN_NAMES[CHAIN_COUNT] = {
-	[CHAIN_QUEUE] = IPTABLES_CHAIN,
-	[CHAIN_SAVE] = IPTABLES_SAVE_CHAIN,
-	[CHAIN_MSS] = IPTABLES_MSS_CHAIN,
-	[CHAIN_CLOSED] = IPTABLES_CLOSED_CHAIN,
+	[CHAIN_QUEUE] = IPTABLES_CHAIN,     [CHAIN_SAVE] = IPTABLES_SAVE_CHAIN,
+	[CHAIN_MSS] = IPTABLES_MSS_CHAIN,   [CHAIN_CLOSED] = IPTABLES_CLOSED_CHAIN,
+	[CHAIN_PACE] = IPTABLES_PACE_CHAIN,
 };
 
 /* Rules of one chain: lines "CHAIN rule". A chain without rules is not wanted. */
@@ -75,10 +74,17 @@ static bool mss_wanted(const struct tg_tunnel *tunnel)
 	return tg_tunnel_smallest_cell(tunnel) < tunnel->mtu;
 }
 
+static bool pace_wanted(const struct tg_policy *policy)
+{
+	return policy->engine == TG_ENGINE_QUEUE && tg_policy_is_paced(policy);
+}
+
 bool iptables_wanted(const struct tg_policy *policy, int family)
 {
 	if (!policy)
 		return false;
+	if (pace_wanted(policy))
+		return true;
 	for (size_t i = 0; i < policy->tunnel_count; i++)
 		if (mss_wanted(&policy->tunnels[i]))
 			return true;
@@ -264,8 +270,8 @@ static int put_mss_rule(FILE *out, const struct tg_policy *policy, const struct 
 	const struct tg_tunnel *tunnel = &policy->tunnels[rule->tunnel];
 	unsigned headers = family == AF_INET ? 40 : 60;
 	/* a flow whose class nobody knows yet may end in the smallest */
-	unsigned cell =
-		tg_rule_is_flow(rule) ? tg_tunnel_smallest_cell(tunnel) : tunnel->classes[rule->class].cell;
+	unsigned cell = tg_rule_is_flow(rule) ? tg_tunnel_smallest_cell(tunnel)
+					      : tg_class_packet(&tunnel->classes[rule->class]);
 	char begin[96], clamp[96];
 	struct match match = { .rule = rule, .begin = begin, .proto = IPPROTO_TCP, .end = clamp };
 	int err = 0;
@@ -378,6 +384,28 @@ static int put_closed_chain(FILE *out, const struct tg_policy *policy, int famil
 	return err;
 }
 
+/*
+ * Everything into such a tunnel: the agent tells the classes apart. A verdict
+ * ends the table for the packet, so nothing may come behind this chain, and
+ * nothing in the table can see, let alone keep, the mark of what was released.
+ */
+static int put_pace_chain(FILE *out, const struct tg_policy *policy, int family, size_t *ret_count)
+{
+	size_t count = 0;
+
+	(void)family;
+	for (size_t i = 0; pace_wanted(policy) && i < policy->tunnel_count; i++) {
+		if (!tg_tunnel_is_paced(&policy->tunnels[i]))
+			continue;
+		fprintf(out, IPTABLES_PACE_CHAIN " -o %s -j NFQUEUE --queue-num %u%s\n",
+			tg_tunnel_device(&policy->tunnels[i]), policy->engine_queue,
+			policy->fail == TG_FAIL_OPEN ? " --queue-bypass" : "");
+		count++;
+	}
+	*ret_count = count;
+	return 0;
+}
+
 /* FNV-1a: tells versions of our own text apart, nothing more. */
 static uint64_t digest_of(uint64_t digest, const char *text)
 {
@@ -403,10 +431,8 @@ static int chain_make(put_chain_fn put, const struct tg_policy *policy, int fami
 static int chains_make(const struct tg_policy *policy, int family, struct chains *ret_chains)
 {
 	static const put_chain_fn put[CHAIN_COUNT] = {
-		[CHAIN_QUEUE] = put_queue_chain,
-		[CHAIN_SAVE] = put_save_chain,
-		[CHAIN_MSS] = put_mss_chain,
-		[CHAIN_CLOSED] = put_closed_chain,
+		[CHAIN_QUEUE] = put_queue_chain,   [CHAIN_SAVE] = put_save_chain, [CHAIN_MSS] = put_mss_chain,
+		[CHAIN_CLOSED] = put_closed_chain, [CHAIN_PACE] = put_pace_chain,
 	};
 	struct chains chains = { .digest = 0xcbf29ce484222325u };
 	int err = 0;
@@ -443,9 +469,11 @@ static void put_lines(FILE *out, const char *lines, uint64_t digest)
 static const struct jump {
 	const char *from;
 	enum chain_id to;
+	bool last;		/* behind all rules that are there, else in front of them */
 } JUMPS[] = {
-	{ "OUTPUT", CHAIN_QUEUE },    { "PREROUTING", CHAIN_QUEUE },   { "POSTROUTING", CHAIN_SAVE },
-	{ "POSTROUTING", CHAIN_MSS }, { "POSTROUTING", CHAIN_CLOSED },
+	{ "OUTPUT", CHAIN_QUEUE, false },       { "PREROUTING", CHAIN_QUEUE, false },
+	{ "POSTROUTING", CHAIN_SAVE, false },   { "POSTROUTING", CHAIN_MSS, false },
+	{ "POSTROUTING", CHAIN_CLOSED, false }, { "POSTROUTING", CHAIN_PACE, true },
 };
 enum { JUMP_COUNT = sizeof(JUMPS) / sizeof(JUMPS[0]) };
 
@@ -546,10 +574,12 @@ static void put_transaction(FILE *out, const struct chains *chains, const char *
 		if (chains->of[i].count)
 			fprintf(out, ":%s - [0:0]\n", CHAIN_NAMES[i]);
 	put_jump_removals(out, saved, chains, have);
-	/* in front: a rule of somebody else that accepts must not hide a packet from us */
+	/* in front: a rule of somebody else that accepts must not hide a packet from us; from the last one it
+	 * may, as what was not released is dropped at the tunnel */
 	for (int i = 0; i < JUMP_COUNT; i++)
 		if (!have[i] && chains->of[JUMPS[i].to].count)
-			fprintf(out, "-I %s 1 -m comment --comment tensorguard -j %s\n", JUMPS[i].from,
+			fprintf(out, "-%c %s%s -m comment --comment tensorguard -j %s\n",
+				JUMPS[i].last ? 'A' : 'I', JUMPS[i].from, JUMPS[i].last ? "" : " 1",
 				CHAIN_NAMES[JUMPS[i].to]);
 	for (int i = 0; i < CHAIN_COUNT; i++) {
 		if (chains->of[i].count)

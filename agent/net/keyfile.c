@@ -7,6 +7,7 @@
 
 #include "net/wg.h"
 #include "tensorguard/base64.h"
+#include "tensorguard/file.h"
 
 static int check_file(int fd, const char *path, struct tg_error *e)
 {
@@ -25,25 +26,6 @@ static int check_file(int fd, const char *path, struct tg_error *e)
 	return 0;
 }
 
-/* Reads at most `size` bytes; the count, or a negative errno. */
-static ssize_t read_some(int fd, char *buffer, size_t size)
-{
-	size_t used = 0;
-
-	while (used < size) {
-		ssize_t got = read(fd, buffer + used, size - used);
-
-		if (got < 0 && errno == EINTR)
-			continue;
-		if (got < 0)
-			return -errno;
-		if (!got)
-			break;
-		used += (size_t)got;
-	}
-	return (ssize_t)used;
-}
-
 int wg_key_file_read(const char *path, uint8_t ret_key[static TG_KEY_LEN], struct tg_error *e)
 {
 	char text[TG_KEY_TEXT_LEN + 3];	/* a newline, one byte too many to notice, a NUL */
@@ -57,7 +39,7 @@ int wg_key_file_read(const char *path, uint8_t ret_key[static TG_KEY_LEN], struc
 	err = check_file(fd, path, e);
 	if (err)
 		goto out;
-	got = read_some(fd, text, sizeof(text) - 1);
+	got = tg_read_full(fd, text, sizeof(text) - 1);
 	if (got < 0) {
 		err = tg_error(e, (int)got, "key file %s: %s", path, strerror((int)-got));
 		goto out;

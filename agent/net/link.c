@@ -40,6 +40,16 @@ static void read_kind(const struct nlattr *info, char kind[static 16])
 		net_attr_text(table[IFLA_INFO_KIND], kind, 16);
 }
 
+static unsigned read_xdp(const struct nlattr *xdp)
+{
+	const struct nlattr *table[IFLA_XDP_MAX + 1] = { NULL };
+	struct net_attrs attrs = { table, IFLA_XDP_MAX };
+
+	if (!xdp || mnl_attr_parse_nested(xdp, net_gather, &attrs) < 0)
+		return 0;
+	return net_attr_u32(table[IFLA_XDP_SKB_PROG_ID], 0);
+}
+
 static int read_link(const struct nlmsghdr *reply, struct net_link_full *ret_full)
 {
 	const struct nlattr *table[IFLA_MAX + 1] = { NULL };
@@ -54,11 +64,15 @@ static int read_link(const struct nlmsghdr *reply, struct net_link_full *ret_ful
 	full.group = net_attr_u32(table[IFLA_GROUP], 0);
 	full.link.ifindex = (unsigned)header->ifi_index;
 	full.link.up = header->ifi_flags & IFF_UP;
+	/* a kernel that does not say so has no complaint */
+	full.link.carrier = !table[IFLA_CARRIER] || mnl_attr_get_payload_len(table[IFLA_CARRIER]) != 1 ||
+			    mnl_attr_get_u8(table[IFLA_CARRIER]);
 	full.link.mtu = net_attr_u32(table[IFLA_MTU], 0);
 	full.link.txqlen = net_attr_u32(table[IFLA_TXQLEN], 0);
 	full.link.gso_max_segs = net_attr_u32(table[IFLA_GSO_MAX_SEGS], 0);
 	net_attr_text(table[IFLA_IFNAME], full.name, sizeof(full.name));
 	net_attr_text(table[IFLA_IFALIAS], full.link.alias, sizeof(full.link.alias));
+	full.link.xdp_id = read_xdp(table[IFLA_XDP]);
 	read_kind(table[IFLA_LINKINFO], full.link.kind);
 	/* with a namespace id beside it the index belongs to another namespace */
 	if (!strcmp(full.link.kind, "veth") && !table[IFLA_LINK_NETNSID])

@@ -37,9 +37,11 @@ struct net_link {
 	unsigned txqlen;
 	unsigned gso_max_segs;
 	bool up;		/* IFF_UP */
+	bool carrier;		/* of a TUN device that is up: a process holds it */
 	char kind[16];		/* IFLA_INFO_KIND: "veth", "wireguard", "tun", ... or "" */
 	char alias[64];		/* IFLA_IFALIAS or "" */
 	unsigned peer_ifindex;	/* IFLA_LINK: the other end of a veth, else 0 */
+	unsigned xdp_id;	/* of the program in its generic XDP hook, 0 = none */
 };
 
 /* -ENODEV when there is no such link. */
@@ -116,25 +118,20 @@ bool net_rule_equal(const struct net_rule *a, const struct net_rule *b);
 /*
  * The clocks of many sessions on one device: an HTB as root (1:) with a class
  * 1:n+1 for session n, which lets one cell go per period, and pfifo_fast inside
- * each. What no class takes is dropped, not sent: its direct queue has no room.
- */
-struct net_clock {
-	uint64_t rate;		/* bytes per second of each session */
-	uint64_t period_ns;
-	uint32_t frame;		/* bytes of a cell */
-};
-
-/*
+ * each. A size table makes all cells cost the same, whatever their size. What no
+ * class takes is dropped, not sent: its direct queue has no room. *
  * Ensures the HTB, `steer` (a BPF program that names the class of a packet) as
  * its filter, and the class of each n below `count` that has wanted[n]. What is
- * right is left untouched: making it anew would lose what waits in it.
- * ret_fresh[n] tells which were made. Other classes stay.
+ * right is left untouched, and a class of another period is changed in place:
+ * the cell that is due leaves when it would have, and the new period begins.
+ * ret_fresh[n] tells which were made, and have lost what waited in them. Other
+ * classes stay.
  */
-int net_clock_ensure(struct net *net, unsigned ifindex, const struct net_clock *clock, int steer,
-		     const bool *wanted, size_t count, bool *ret_fresh, struct tg_error *e);
+int net_clock_ensure(struct net *net, unsigned ifindex, uint64_t period_ns, int steer, const bool *wanted,
+		     size_t count, bool *ret_fresh, struct tg_error *e);
 /* ret_whole[n]: whether session n's class is there with what belongs into it. */
-int net_clock_look(struct net *net, unsigned ifindex, const struct net_clock *clock, size_t count,
-		   bool *ret_whole, struct tg_error *e);
+int net_clock_look(struct net *net, unsigned ifindex, uint64_t period_ns, size_t count, bool *ret_whole,
+		   struct tg_error *e);
 /* Removes the classes of all n that have gone[n], with what waits in them. */
 int net_clock_drop(struct net *net, unsigned ifindex, const bool *gone, size_t count, struct tg_error *e);
 #define NET_CLOCK_PARENT 0x10000u	/* 1:0, where the filter is */
@@ -172,13 +169,37 @@ int wg_keys_check(const struct tg_tunnel *tunnel, struct tg_error *e);
 int wg_configure(struct net *net, const struct tg_tunnel *tunnel, enum wg_backend backend, uint32_t fwmark,
 		 struct tg_error *e);
 
+/* The keys that a tunnel's files hold. */
+struct wg_secrets {
+	uint8_t private_key[TG_KEY_LEN];
+	uint8_t (*preshared)[TG_KEY_LEN]; /* one per peer; all zero = none, as in the protocol */
+	size_t count;
+};
+/* wg_secrets_wipe() when done. */
+int wg_secrets_read(const struct tg_tunnel *tunnel, struct wg_secrets *ret_secrets, struct tg_error *e);
+void wg_secrets_wipe(struct wg_secrets *secrets);
+/*
+ * wg_configure() with other keys than those of the files. A peer without allowed IPs is one that is known and
+ * gets no packets. Peers come in their order: what one is given the one that had it before has lost.
+ */
+int wg_configure_with(struct net *net, const struct tg_tunnel *tunnel, const struct wg_secrets *secrets,
+		      enum wg_backend backend, uint32_t fwmark, struct tg_error *e);
+/*
+ * A key file holds 44 characters of base64 and at most one newline, belongs to
+ * root or to us and is open to its owner only.
+ */
+int wg_key_file_read(const char *path, uint8_t ret_key[static TG_KEY_LEN], struct tg_error *e);
+
 struct wg_peer_status {
 	uint8_t public_key[TG_KEY_LEN];
 	struct tg_endpoint endpoint; /* family 0 = unknown */
 	uint64_t rx_bytes, tx_bytes;
 	int64_t last_handshake_s; /* CLOCK_REALTIME, 0 = never */
+	uint32_t last_handshake_ns; /* behind the second */
+	size_t allowed_count;	/* of its allowed IPs */
 };
 struct wg_status {
+	uint8_t public_key[TG_KEY_LEN]; /* of the device; zeros: it has no key */
 	uint16_t listen_port;
 	uint32_t fwmark;
 	struct wg_peer_status *peers;

@@ -187,6 +187,19 @@ static int take_message(struct exchange *x, const struct nlmsghdr *message, stru
 	return 0;
 }
 
+/* One read of what the kernel has to say, into net->in. Returns its length. */
+static int receive(struct net *net, struct mnl_socket *socket, struct tg_error *e)
+{
+	ssize_t got;
+
+	do
+		got = mnl_socket_recvfrom(socket, net->in, sizeof(net->in));
+	while (got < 0 && errno == EINTR);
+	if (got < 0)
+		return tg_error(e, -errno, "no answer from the kernel: %s", strerror(errno));
+	return (int)got;
+}
+
 static int exchange_run(struct net *net, struct mnl_socket *socket, struct nlmsghdr *request,
 			struct exchange *x, struct tg_error *e)
 {
@@ -195,14 +208,11 @@ static int exchange_run(struct net *net, struct mnl_socket *socket, struct nlmsg
 	if (mnl_socket_sendto(socket, request, request->nlmsg_len) < 0)
 		return tg_error(e, -errno, "cannot send to the kernel: %s", strerror(errno));
 	for (;;) {
-		ssize_t got = mnl_socket_recvfrom(socket, net->in, sizeof(net->in));
 		const struct nlmsghdr *message = (const void *)net->in;
-		int left = (int)got;
+		int left = receive(net, socket, e);
 
-		if (got < 0 && errno == EINTR)
-			continue;
-		if (got < 0)
-			return tg_error(e, -errno, "no answer from the kernel: %s", strerror(errno));
+		if (left < 0)
+			return left;
 		for (; mnl_nlmsg_ok(message, left); message = mnl_nlmsg_next(message, &left)) {
 			int end = take_message(x, message, e);
 
@@ -244,6 +254,32 @@ int net_apply(struct net *net, struct nlmsghdr *request, struct tg_error *e)
 	return net_request(net, net->route, request, NULL, NULL, e);
 }
 
+/* ---- traffic control ---- */
+
+int net_tc_parse(const struct nlmsghdr *reply, const struct nlattr **table, const struct tcmsg **ret_header)
+{
+	struct net_attrs attrs = { table, TCA_MAX };
+
+	*ret_header = mnl_nlmsg_get_payload(reply);
+	if (mnl_nlmsg_get_payload_len(reply) < sizeof(**ret_header) ||
+	    mnl_attr_parse(reply, sizeof(**ret_header), net_gather, &attrs) < 0)
+		return -EBADMSG;
+	return 0;
+}
+
+struct nlmsghdr *net_tc_message(struct net *net, uint16_t type, uint16_t flags, unsigned ifindex,
+				uint32_t handle, uint32_t parent)
+{
+	struct nlmsghdr *message = net_message(net, type, flags);
+	struct tcmsg *header = mnl_nlmsg_put_extra_header(message, sizeof(*header));
+
+	header->tcm_family = AF_UNSPEC;
+	header->tcm_ifindex = (int)ifindex;
+	header->tcm_handle = handle;
+	header->tcm_parent = parent;
+	return message;
+}
+
 /* ---- many requests at once ---- */
 
 enum { BATCH_MESSAGES = 64 };	/* their acknowledgements fit the socket's receive buffer */
@@ -269,14 +305,11 @@ static int take_acks(struct net_batch *batch, struct tg_error *e)
 	int err = 0;
 
 	while (seen < batch->count) {
-		ssize_t got = mnl_socket_recvfrom(net->route, net->in, sizeof(net->in));
 		const struct nlmsghdr *message = (const void *)net->in;
-		int left = (int)got;
+		int left = receive(net, net->route, e);
 
-		if (got < 0 && errno == EINTR)
-			continue;
-		if (got < 0)
-			return tg_error(e, -errno, "no answer from the kernel: %s", strerror(errno));
+		if (left < 0)
+			return left;
 		for (; mnl_nlmsg_ok(message, left); message = mnl_nlmsg_next(message, &left))
 			seen += (uint32_t)take_ack(batch, message, &err, e);
 	}

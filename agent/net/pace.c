@@ -9,23 +9,16 @@
 
 #define PACE_HANDLE TC_H_MAKE(3u << 16, 0) /* not that of queues: a handle keeps its kind */
 
-static struct nlmsghdr *pace_message(struct net *net, uint16_t type, uint16_t flags, unsigned ifindex)
+/* A new root qdisc. */
+static struct nlmsghdr *root_message(struct net *net, unsigned ifindex)
 {
-	struct nlmsghdr *message = net_message(net, type, flags);
-	struct tcmsg *header = mnl_nlmsg_put_extra_header(message, sizeof(*header));
-
-	header->tcm_family = AF_UNSPEC;
-	header->tcm_ifindex = (int)ifindex;
-	if (type == RTM_NEWQDISC) {
-		header->tcm_handle = PACE_HANDLE;
-		header->tcm_parent = TC_H_ROOT;
-	}
-	return message;
+	return net_tc_message(net, RTM_NEWQDISC, NLM_F_CREATE | NLM_F_REPLACE, ifindex, PACE_HANDLE,
+			      TC_H_ROOT);
 }
 
 int net_pace_fq(struct net *net, unsigned ifindex, struct tg_error *e)
 {
-	struct nlmsghdr *message = pace_message(net, RTM_NEWQDISC, NLM_F_CREATE | NLM_F_REPLACE, ifindex);
+	struct nlmsghdr *message = root_message(net, ifindex);
 	int err;
 
 	mnl_attr_put_strz(message, TCA_KIND, "fq");
@@ -36,7 +29,7 @@ int net_pace_fq(struct net *net, unsigned ifindex, struct tg_error *e)
 int net_pace_tbf(struct net *net, unsigned ifindex, uint64_t rate, uint32_t frame, struct tg_error *e)
 {
 	enum { PACKETS = 16 };
-	struct nlmsghdr *message = pace_message(net, RTM_NEWQDISC, NLM_F_CREATE | NLM_F_REPLACE, ifindex);
+	struct nlmsghdr *message = root_message(net, ifindex);
 	struct tc_tbf_qopt options;
 	struct nlattr *nest;
 	int err;
@@ -64,16 +57,13 @@ struct root_kind {
 static int take_root(const struct nlmsghdr *reply, void *data)
 {
 	const struct nlattr *table[TCA_MAX + 1] = { NULL };
-	struct net_attrs attrs = { table, TCA_MAX };
-	const struct tcmsg *header = mnl_nlmsg_get_payload(reply);
 	struct root_kind *root = data;
+	const struct tcmsg *header;
+	int err = net_tc_parse(reply, table, &header);
 
-	if (mnl_nlmsg_get_payload_len(reply) < sizeof(*header) ||
-	    mnl_attr_parse(reply, sizeof(*header), net_gather, &attrs) < 0)
-		return -EBADMSG;
-	if (header->tcm_ifindex == (int)root->ifindex && header->tcm_parent == TC_H_ROOT)
+	if (!err && header->tcm_ifindex == (int)root->ifindex && header->tcm_parent == TC_H_ROOT)
 		net_attr_text(table[TCA_KIND], root->kind, sizeof(root->kind));
-	return 0;
+	return err;
 }
 
 static void forget_root(void *data)
@@ -86,8 +76,8 @@ static void forget_root(void *data)
 int net_pace_kind(struct net *net, unsigned ifindex, char ret_kind[static NET_KIND_LEN], struct tg_error *e)
 {
 	struct root_kind root = { .ifindex = ifindex };
-	int err = net_dump(net, net->route, pace_message(net, RTM_GETQDISC, NLM_F_DUMP, ifindex), take_root,
-			   forget_root, &root, e);
+	int err = net_dump(net, net->route, net_tc_message(net, RTM_GETQDISC, NLM_F_DUMP, ifindex, 0, 0),
+			   take_root, forget_root, &root, e);
 
 	if (err)
 		return tg_error_prefix(e, err, "cannot list the qdiscs of device %u", ifindex);

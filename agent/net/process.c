@@ -14,7 +14,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "common/ended.h"
 #include "net/process.h"
+#include "tensorguard/file.h"
 
 enum { MAX_OUTPUT = 16 * 1024 * 1024, MAX_ENVIRONMENT = 8 };
 
@@ -34,18 +36,10 @@ static void stdio_close(struct stdio *stdio)
 
 static int write_input(int fd, const char *input)
 {
-	size_t left = strlen(input);
+	int ret = tg_write_full(fd, input, strlen(input));
 
-	while (left) {
-		ssize_t put = write(fd, input, left);
-
-		if (put < 0 && errno == EINTR)
-			continue;
-		if (put < 0)
-			return -errno;
-		input += put;
-		left -= (size_t)put;
-	}
+	if (ret)
+		return ret;
 	return lseek(fd, 0, SEEK_SET) < 0 ? -errno : 0;
 }
 
@@ -155,7 +149,7 @@ static int wait_end(pid_t pid, int timeout_ms, int *ret_status)
 			return -errno;
 	if (!ready)
 		return -ETIMEDOUT;
-	*ret_status = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+	*ret_status = ended_status(status);
 	return 0;
 }
 

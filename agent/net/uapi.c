@@ -11,6 +11,7 @@
 
 #include "net/userspace.h"
 #include "net/wg.h"
+#include "tensorguard/x25519.h"
 
 enum { MAX_REPLY = 4 * 1024 * 1024, KEY_HEX = 2 * TG_KEY_LEN };
 
@@ -226,8 +227,10 @@ static int parse_device(struct parse *parse, const char *key, const char *value)
 
 	if (!strcmp(key, "private_key")) {
 		err = parse_key(value, private_key);
-		explicit_bzero(private_key, sizeof(private_key));
 		parse->state.has_private_key = !err;
+		if (!err)
+			err = tg_x25519_public(private_key, parse->state.public_key, NULL);
+		explicit_bzero(private_key, sizeof(private_key));
 		return err;
 	}
 	if (!strcmp(key, "listen_port")) {
@@ -258,6 +261,12 @@ static int parse_peer(struct wg_peer_state *peer, const char *key, const char *v
 		return parse_number(value, UINT64_MAX, &peer->status.rx_bytes);
 	if (!strcmp(key, "tx_bytes"))
 		return parse_number(value, UINT64_MAX, &peer->status.tx_bytes);
+	if (!strcmp(key, "last_handshake_time_nsec")) {
+		err = parse_number(value, 999999999, &number);
+		if (!err)
+			peer->status.last_handshake_ns = (uint32_t)number;
+		return err;
+	}
 	if (!strcmp(key, "last_handshake_time_sec")) {
 		err = parse_number(value, INT64_MAX, &number);
 		if (!err)

@@ -12,6 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "common/clock.h"
 #include "net/internal.h"
 #include "net/process.h"
 #include "net/userspace.h"
@@ -62,10 +63,7 @@ static void pause_ms(int ms)
 
 static int64_t now_ms(void)
 {
-	struct timespec time;
-
-	clock_gettime(CLOCK_MONOTONIC, &time);
-	return time.tv_sec * 1000 + time.tv_nsec / 1000000;
+	return (int64_t)(monotonic_ns() / 1000000);
 }
 
 int wg_userspace_gone(const char *name, int wait_ms, struct tg_error *e)

@@ -13,6 +13,7 @@ struct wg_peer_state {
 
 struct wg_state {
 	bool has_private_key;
+	uint8_t public_key[TG_KEY_LEN]; /* that of the private key */
 	uint16_t listen_port;
 	uint32_t fwmark;
 	struct net_array peers;	/* struct wg_peer_state */
@@ -20,16 +21,6 @@ struct wg_state {
 
 void wg_state_free(struct wg_state *state);
 const struct wg_peer_state *wg_state_peer(const struct wg_state *state, const uint8_t *public_key);
-
-/* The keys that a tunnel's files hold. Wipe with wg_secrets_wipe(). */
-struct wg_secrets {
-	uint8_t private_key[TG_KEY_LEN];
-	uint8_t (*preshared)[TG_KEY_LEN]; /* one per peer; all zero = none, as in the protocol */
-	size_t count;
-};
-
-int wg_secrets_read(const struct tg_tunnel *tunnel, struct wg_secrets *ret_secrets, struct tg_error *e);
-void wg_secrets_wipe(struct wg_secrets *secrets);
 
 /* What is to be done to get from `state` to `tunnel`. */
 struct wg_change {
@@ -51,14 +42,6 @@ bool wg_change_port(const struct wg_change *change);
 enum wg_allowed { WG_ALLOWED_SAME, WG_ALLOWED_ADD, WG_ALLOWED_REPLACE };
 enum wg_allowed wg_change_allowed(const struct wg_change *change, const struct tg_peer *peer);
 bool wg_change_keeps(const struct wg_change *change, const uint8_t *public_key);
-
-/* ---- keyfile.c ---- */
-
-/*
- * A key file holds 44 characters of base64 and at most one newline, belongs to
- * root or to us and is open to its owner only.
- */
-int wg_key_file_read(const char *path, uint8_t ret_key[static TG_KEY_LEN], struct tg_error *e);
 
 /* ---- uapi.c ---- */
 

@@ -40,11 +40,17 @@ bool wg_change_port(const struct wg_change *change)
 	return change->tunnel->listen_port && change->tunnel->listen_port != change->state->listen_port;
 }
 
+/*
+ * One that had no allowed IPs and gets some is made anew: it may have answered a handshake that came to
+ * nothing, and would begin none itself for five seconds after that.
+ */
 bool wg_change_keeps(const struct wg_change *change, const uint8_t *public_key)
 {
+	const struct wg_peer_state *old = wg_state_peer(change->state, public_key);
+
 	for (size_t i = 0; i < change->tunnel->peer_count; i++)
 		if (!memcmp(change->tunnel->peers[i].public_key, public_key, TG_KEY_LEN))
-			return true;
+			return !old || old->allowed.count || !change->tunnel->peers[i].allowed_ip_count;
 	return false;
 }
 
@@ -154,14 +160,13 @@ static int state_get(struct net *net, const char *name, enum wg_backend backend,
 	return err ? tg_error_prefix(e, err, "link %s: cannot read WireGuard's state", name) : 0;
 }
 
-int wg_configure(struct net *net, const struct tg_tunnel *tunnel, enum wg_backend backend, uint32_t fwmark,
-		 struct tg_error *e)
+int wg_configure_with(struct net *net, const struct tg_tunnel *tunnel, const struct wg_secrets *secrets,
+		      enum wg_backend backend, uint32_t fwmark, struct tg_error *e)
 {
-	struct wg_secrets secrets;
 	struct wg_state state;
 	struct wg_change change = {
 		.tunnel = tunnel,
-		.secrets = &secrets,
+		.secrets = secrets,
 		.state = &state,
 		.fwmark = fwmark,
 	};
@@ -169,18 +174,26 @@ int wg_configure(struct net *net, const struct tg_tunnel *tunnel, enum wg_backen
 
 	if (err)
 		return err;
-	err = wg_secrets_read(tunnel, &secrets, e);
-	if (err)
-		goto out;
 	if (backend == WG_KERNEL)
 		err = wg_genl_set(net, tunnel->name, &change, e);
 	else
 		err = uapi_set(tunnel->name, &change, e);
-	wg_secrets_wipe(&secrets);
 	if (err)
 		tg_error_prefix(e, err, "link %s: cannot configure WireGuard", tunnel->name);
-out:
 	wg_state_free(&state);
+	return err;
+}
+
+int wg_configure(struct net *net, const struct tg_tunnel *tunnel, enum wg_backend backend, uint32_t fwmark,
+		 struct tg_error *e)
+{
+	struct wg_secrets secrets;
+	int err = wg_secrets_read(tunnel, &secrets, e);
+
+	if (err)
+		return err;
+	err = wg_configure_with(net, tunnel, &secrets, backend, fwmark, e);
+	wg_secrets_wipe(&secrets);
 	return err;
 }
 
@@ -197,8 +210,11 @@ int wg_status_get(struct net *net, const char *name, enum wg_backend backend, st
 	peers = state.peers.data;
 	status = (struct wg_status){ .listen_port = state.listen_port, .fwmark = state.fwmark };
 	status.peers = calloc(state.peers.count + 1, sizeof(*status.peers));
-	for (size_t i = 0; status.peers && i < state.peers.count; i++)
-		status.peers[status.peer_count++] = peers[i].status;
+	memcpy(status.public_key, state.public_key, sizeof(status.public_key));
+	for (size_t i = 0; status.peers && i < state.peers.count; i++) {
+		status.peers[status.peer_count] = peers[i].status;
+		status.peers[status.peer_count++].allowed_count = peers[i].allowed.count;
+	}
 	wg_state_free(&state);
 	if (!status.peers)
 		return tg_error(e, -ENOMEM, "out of memory");

@@ -217,6 +217,17 @@ static int take_allowed(const struct nlattr *attr, void *data)
 	return 0;
 }
 
+static void read_handshake(const struct nlattr *attr, struct wg_peer_status *status)
+{
+	struct __kernel_timespec time;
+
+	if (!holds(attr, sizeof(time)))
+		return;
+	memcpy(&time, mnl_attr_get_payload(attr), sizeof(time));
+	status->last_handshake_s = time.tv_sec;
+	status->last_handshake_ns = (uint32_t)time.tv_nsec;
+}
+
 static int take_peer(const struct nlattr *attr, struct wg_state *state)
 {
 	const struct nlattr *table[WGPEER_A_MAX + 1] = { NULL }, *allowed;
@@ -241,10 +252,7 @@ static int take_peer(const struct nlattr *attr, struct wg_state *state)
 			peer->status.rx_bytes = mnl_attr_get_u64(table[WGPEER_A_RX_BYTES]);
 		if (holds(table[WGPEER_A_TX_BYTES], 8))
 			peer->status.tx_bytes = mnl_attr_get_u64(table[WGPEER_A_TX_BYTES]);
-		if (holds(table[WGPEER_A_LAST_HANDSHAKE_TIME], sizeof(struct __kernel_timespec)))
-			memcpy(&peer->status.last_handshake_s,
-			       mnl_attr_get_payload(table[WGPEER_A_LAST_HANDSHAKE_TIME]),
-			       sizeof(peer->status.last_handshake_s));
+		read_handshake(table[WGPEER_A_LAST_HANDSHAKE_TIME], &peer->status);
 	}
 	if (!table[WGPEER_A_ALLOWEDIPS])
 		return 0;
@@ -271,6 +279,8 @@ int wg_genl_take(const struct nlmsghdr *reply, void *data)
 	if (holds(table[WGDEVICE_A_PRIVATE_KEY], WG_KEY_LEN))
 		state->has_private_key =
 			memcmp(mnl_attr_get_payload(table[WGDEVICE_A_PRIVATE_KEY]), no_key, WG_KEY_LEN);
+	if (holds(table[WGDEVICE_A_PUBLIC_KEY], WG_KEY_LEN))
+		memcpy(state->public_key, mnl_attr_get_payload(table[WGDEVICE_A_PUBLIC_KEY]), WG_KEY_LEN);
 	if (holds(table[WGDEVICE_A_LISTEN_PORT], 2))
 		state->listen_port = mnl_attr_get_u16(table[WGDEVICE_A_LISTEN_PORT]);
 	state->fwmark = net_attr_u32(table[WGDEVICE_A_FWMARK], state->fwmark);

@@ -3,13 +3,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include <event2/event.h>
 
 #include "control.h"
+#include "roles.h"
 
 enum { MAX_CLIENTS = 8, REQUEST_MAX = 64 };
 
@@ -20,11 +19,10 @@ struct client {
 };
 
 struct control {
-	const struct guard *guard;
+	struct control_parts parts;
 	struct event_base *base;
 	struct event *on_listen;
 	int fd;
-	struct sockaddr_un address;
 	struct client clients[MAX_CLIENTS];
 };
 
@@ -35,10 +33,38 @@ static void end_client(struct client *client)
 	client->event = NULL;
 }
 
+/* The names of those children. */
+static json_t *names_of(uint32_t senders)
+{
+	json_t *names = json_array();
+
+	for (const struct child_kind *kind = roles; kind->name; kind++)
+		if (senders & kind->sender)
+			json_array_append_new(names, json_string(kind->name));
+	return names;
+}
+
+/* What the supervisor says of us, beside what we know ourselves. */
+static json_t *all_stats(const struct control *c)
+{
+	const struct message_ping *ping = child_ping(c->parts.child);
+	json_t *stats = guard_stats(c->parts.guard);
+
+	if (!stats)
+		return NULL;
+	json_object_set_new(stats, "pace", pace_stats(c->parts.pace));
+	json_object_set_new(stats, "healing", heal_stats(c->parts.heal));
+	json_object_set_new(stats, "process",
+			    json_pack("{s:I, s:I, s:I, s:o}", "restarts", (json_int_t)ping->restarts,
+				      "faults", (json_int_t)ping->faults, "hangs", (json_int_t)ping->hangs,
+				      "looping", names_of(ping->looping)));
+	return stats;
+}
+
 static json_t *answer(const struct control *c, const char *request, size_t len)
 {
 	if (len == strlen("stats") && !memcmp(request, "stats", len))
-		return guard_stats(c->guard);
+		return all_stats(c);
 	return json_pack("{s:s}", "error", "unknown request; 'stats' is the only one");
 }
 
@@ -83,87 +109,23 @@ static void listen_ready(evutil_socket_t fd, short what, void *ctx)
 		end_client(client);
 }
 
-static bool is_served(const struct control *c)
-{
-	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
-	bool served = fd >= 0 && !connect(fd, (const struct sockaddr *)&c->address, sizeof(c->address));
-
-	if (fd >= 0)
-		close(fd);
-	return served;
-}
-
-static int bind_socket(struct control *c)
-{
-	mode_t mask;
-	int ret;
-
-	c->fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (c->fd < 0)
-		return -errno;
-	if (unlink(c->address.sun_path) && errno != ENOENT)
-		return -errno;
-	/* the mode must be right from the first moment on */
-	mask = umask(0177);
-	ret = bind(c->fd, (const struct sockaddr *)&c->address, sizeof(c->address)) ? -errno : 0;
-	umask(mask);
-	if (!ret && listen(c->fd, MAX_CLIENTS))
-		ret = -errno;
-	return ret;
-}
-
-static int start(struct control *c, struct tg_error *e)
-{
-	int ret;
-
-	if (is_served(c))
-		return tg_error(e, -EBUSY, "another agent is running: it serves %s", c->address.sun_path);
-	ret = bind_socket(c);
-	if (ret)
-		return tg_error(e, ret, "cannot make %s: %s", c->address.sun_path, strerror(-ret));
-	c->on_listen = event_new(c->base, c->fd, EV_READ | EV_PERSIST, listen_ready, c);
-	if (!c->on_listen || event_add(c->on_listen, NULL))
-		return tg_error(e, -ENOMEM, "out of memory");
-	return 0;
-}
-
-int control_new(const char *run_dir, const struct guard *guard, struct event_base *base,
+int control_new(int fd, const struct control_parts *parts, struct event_base *base,
 		struct control **ret_control, struct tg_error *e)
 {
-	static const char name[] = "/agent.sock";
-	struct control *c;
-	int ret;
+	struct control *c = calloc(1, sizeof(*c));
 
-	if (strlen(run_dir) + sizeof(name) > sizeof(c->address.sun_path))
-		return tg_error(e, -ENAMETOOLONG, "--run-dir: the name is too long for a socket in it");
-	if (mkdir(run_dir, 0755) && errno != EEXIST)
-		return tg_error(e, -errno, "cannot make %s: %s", run_dir, strerror(errno));
-	c = calloc(1, sizeof(*c));
-	if (!c)
+	if (!c) {
+		close(fd);
 		return tg_error(e, -ENOMEM, "out of memory");
-	c->guard = guard;
-	c->base = base;
-	c->fd = -1;
-	c->address.sun_family = AF_UNIX;
-	stpcpy(stpcpy(c->address.sun_path, run_dir), name);
-	ret = start(c, e);
-	if (ret) {
-		/* the socket of the agent that runs is not ours to remove */
-		if (ret == -EBUSY)
-			c->address.sun_path[0] = '\0';
+	}
+	*c = (struct control){ .parts = *parts, .base = base, .fd = fd };
+	c->on_listen = event_new(base, fd, EV_READ | EV_PERSIST, listen_ready, c);
+	if (!c->on_listen || event_add(c->on_listen, NULL)) {
 		control_free(c);
-		return ret;
+		return tg_error(e, -ENOMEM, "out of memory");
 	}
 	*ret_control = c;
 	return 0;
-}
-
-/* The folder goes with its last file: `tg-load down` left it to us if it came first. */
-static void remove_socket(struct control *c)
-{
-	unlink(c->address.sun_path);
-	*strrchr(c->address.sun_path, '/') = '\0';
-	rmdir(c->address.sun_path);
 }
 
 void control_free(struct control *c)
@@ -175,9 +137,6 @@ void control_free(struct control *c)
 			end_client(&c->clients[i]);
 	if (c->on_listen)
 		event_free(c->on_listen);
-	if (c->fd >= 0)
-		close(c->fd);
-	if (c->address.sun_path[0])
-		remove_socket(c);
+	close(c->fd);
 	free(c);
 }

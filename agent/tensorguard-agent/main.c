@@ -1,218 +1,265 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include <getopt.h>
-#include <signal.h>
 #include <stdio.h>
+#include <errno.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <unistd.h>
 
-#include <bpf/libbpf.h>
-#include <event2/event.h>
+#include "common/options.h"
+#include "roles.h"
+#include "supervise/keeper.h"
+#include "supervise/supervisor.h"
+#include "tensorguard/models.h"
+#include "trust/state.h"
+#include "vault/store.h"
 
-#include "control.h"
-#include "guard/guard.h"
-#include "instance/instance.h"
-#include "process.h"
+static const char child_option[] = "--child=";
 
-enum { EXIT_USAGE = 2 };
-enum { OPT_POLICY = 256, OPT_SITE, OPT_PIN_DIR, OPT_RUN_DIR, OPT_VERBOSE };
-enum { SIGNAL_COUNT = 3 };
+/* As it was called: the supervisor gives its options to its children. */
+static struct {
+	char **argv;
+	const struct child_kind *kind; /* NULL = the supervisor */
+	const char *user;	       /* of the child */
+} self;
 
-struct agent {
-	struct event_base *base;
-	struct guard *guard;
-	struct control *control;
-	struct event *signals[SIGNAL_COUNT];
+static const struct tg_cli_option options[] = {
+	{ "policy", "FILE", "this policy (default RUNDIR/policy.conf, the one that tg-load runs)",
+	  offsetof(struct agent_conf, guard.policy) },
+	{ "site", "FILE", "device settings that replace the policy's (default RUNDIR/site.conf if it exists)",
+	  offsetof(struct agent_conf, guard.site) },
+	{ "pin-dir", "DIR", "BPF pins (default " DEFAULT_PIN_DIR ")",
+	  offsetof(struct agent_conf, guard.pin_dir) },
+	{ "run-dir", "DIR", "state of the running instance (default " DEFAULT_RUN_DIR ")",
+	  offsetof(struct agent_conf, guard.run_dir) },
+	{ "verbose", NULL, "a line on standard error per decision, with server names",
+	  offsetof(struct agent_conf, guard.verbose) },
+	{ "state-dir", "DIR", "the device's identity (default " TRUST_DIRECTORY ")",
+	  offsetof(struct agent_conf, state_dir) },
+	{ "trust-user", "NAME", "who renews the certificate; not root (default " SANDBOX_TRUST_USER ")",
+	  offsetof(struct agent_conf, trust_user) },
+	{ "models", "FILE", "who may use models (default " TG_MODELS_FILE "; without it nobody)",
+	  offsetof(struct agent_conf, models) },
+	{ "vault-dir", "DIR", "model packages (default " VAULT_DIRECTORY ")",
+	  offsetof(struct agent_conf, vault_dir) },
+	{ "vault-user", "NAME", "who keeps them; not root (default " SANDBOX_VAULT_USER ")",
+	  offsetof(struct agent_conf, vault_user) },
+	{ "respawn", NULL, "without a service manager: start the agent again when it ends or hangs",
+	  offsetof(struct agent_conf, respawn) },
+	{ NULL, NULL, NULL, 0 },
 };
 
-static const struct option options[] = {
-	{ "policy", required_argument, NULL, OPT_POLICY },
-	{ "site", required_argument, NULL, OPT_SITE },
-	{ "pin-dir", required_argument, NULL, OPT_PIN_DIR },
-	{ "run-dir", required_argument, NULL, OPT_RUN_DIR },
-	{ "verbose", no_argument, NULL, OPT_VERBOSE },
-	{ "help", no_argument, NULL, 'h' },
-	{ "version", no_argument, NULL, 'V' },
-	{ NULL, 0, NULL, 0 },
-};
-
-static void usage(FILE *f)
+/* A device without an identity has nothing to keep alive. */
+static bool can_start_trust(const struct agent_conf *conf, const struct sandbox *sandbox)
 {
-	fprintf(f,
-		"Usage: tensorguard-agent [OPTIONS]\n"
-		"Decides the class of each new flow that the policy leaves to it. Runs in the foreground.\n\n"
-		"  --policy FILE   this policy (default RUNDIR/policy.conf, the one that tg-load runs)\n"
-		"  --site FILE     device settings that replace the policy's (default RUNDIR/site.conf if it "
-		"exists)\n"
-		"  --pin-dir DIR   BPF pins (default /sys/fs/bpf/tensorguard)\n"
-		"  --run-dir DIR   state of the running instance (default /run/tensorguard)\n"
-		"  --verbose       a line on standard error per decision, with server names\n"
-		"  --help          this text\n"
-		"  --version       print the version\n\n"
-		"Signals: TERM and INT end it, HUP loads the policy again.\n"
-		"Exit status: 0 ended by a signal, 1 failure, 2 the call was wrong.\n");
-}
-
-static void log_line(void *ctx, const char *line)
-{
-	(void)ctx;
-	fprintf(stderr, "tensorguard-agent: %s\n", line);
-}
-
-/* getopt_long() takes any beginning of a name that is unambiguous; here names are written in full. */
-static const char *abbreviated_option(int argc, char **argv)
-{
-	for (int i = 1; i < argc && strcmp(argv[i], "--"); i++) {
-		const struct option *o = options;
-		size_t len;
-
-		if (strncmp(argv[i], "--", 2))
-			continue;
-		len = strcspn(argv[i] + 2, "=");
-		while (o->name && (strlen(o->name) != len || memcmp(o->name, argv[i] + 2, len)))
-			o++;
-		if (!o->name)
-			return argv[i];
-	}
-	return NULL;
-}
-
-static int wrong_call(const char *what, const char *argument)
-{
-	fprintf(stderr, "tensorguard-agent: %s '%.60s'; see --help\n", what, argument);
-	return EXIT_USAGE;
-}
-
-/* -1 = go on; else the exit status. */
-static int parse_options(struct guard_conf *conf, int argc, char **argv)
-{
-	const char *unknown = abbreviated_option(argc, argv);
-	int c;
-
-	if (unknown)
-		return wrong_call("unknown option", unknown);
-	opterr = 0;
-	while ((c = getopt_long(argc, argv, ":hV", options, NULL)) != -1) {
-		switch (c) {
-		case OPT_POLICY:
-			conf->policy = optarg;
-			break;
-		case OPT_SITE:
-			conf->site = optarg;
-			break;
-		case OPT_PIN_DIR:
-			conf->pin_dir = optarg;
-			break;
-		case OPT_RUN_DIR:
-			conf->run_dir = optarg;
-			break;
-		case OPT_VERBOSE:
-			conf->verbose = true;
-			break;
-		case 'h':
-			usage(stdout);
-			return fflush(stdout) ? EXIT_FAILURE : EXIT_SUCCESS;
-		case 'V':
-			printf("tensorguard-agent %s\n", TG_VERSION);
-			return fflush(stdout) ? EXIT_FAILURE : EXIT_SUCCESS;
-		case ':':
-			return wrong_call("a value is missing behind", argv[optind - 1]);
-		default:
-			return wrong_call("unknown option", argv[optind - 1]);
-		}
-	}
-	if (optind < argc)
-		return wrong_call("unexpected argument", argv[optind]);
-	return -1;
-}
-
-static void on_signal(evutil_socket_t number, short what, void *ctx)
-{
-	struct agent *a = ctx;
 	struct tg_error e = { "" };
+	char line[sizeof(e.message) + 64];
 
-	(void)what;
-	if (number != SIGHUP) {
-		event_base_loopbreak(a->base);
-		return;
-	}
-	process_notify("RELOADING=1");
-	if (guard_reload(a->guard, &e))
-		fprintf(stderr, "tensorguard-agent: the old policy stays in force: %s\n", e.message);
-	process_notify("READY=1");
+	if (!trust_generation(conf->state_dir))
+		return false;
+	if (!sandbox_check_user(sandbox, &e))
+		return true;
+	snprintf(line, sizeof(line), "trust is not started: %s, or name another by --trust-user", e.message);
+	agent_log(line);
+	return false;
 }
 
-static int watch_signals(struct agent *a, struct tg_error *e)
+/* The program beside this one: what is called must not depend on $PATH. */
+static int find_loader(char ret_path[PATH_MAX], struct tg_error *e)
 {
-	static const int numbers[SIGNAL_COUNT] = { SIGTERM, SIGINT, SIGHUP };
+	static const char name[] = "/tg-load";
+	ssize_t len = readlink("/proc/self/exe", ret_path, PATH_MAX - sizeof(name));
+	char *slash;
 
-	for (int i = 0; i < SIGNAL_COUNT; i++) {
-		a->signals[i] = evsignal_new(a->base, numbers[i], on_signal, a);
-		if (!a->signals[i] || event_add(a->signals[i], NULL))
-			return tg_error(e, -1, "cannot watch signals");
-	}
+	if (len < 0)
+		return tg_error(e, -errno, "cannot find out where this program is: %s", strerror(errno));
+	ret_path[len] = '\0';
+	slash = strrchr(ret_path, '/');
+	if (!slash)
+		return tg_error(e, -ENOENT, "cannot find out where this program is");
+	strcpy(slash, name);
 	return 0;
 }
 
-static int start(struct agent *a, const struct guard_conf *conf, struct tg_error *e)
+/* A machine that uses no models has no file that says who may. */
+static bool can_start_vault(const struct agent_conf *conf, const struct sandbox *sandbox)
 {
-	int ret;
+	struct tg_error e = { "" };
+	char line[sizeof(e.message) + 64];
 
-	a->base = event_base_new();
-	if (!a->base)
-		return tg_error(e, -1, "cannot start the event loop");
-	ret = watch_signals(a, e);
-	/* says how to start one, where the missing file would only be named */
-	if (!ret && !conf->policy)
-		ret = state_check_up(conf->run_dir, e);
-	if (!ret)
-		ret = guard_new(conf, a->base, &a->guard, e);
-	if (!ret)
-		ret = control_new(conf->run_dir, a->guard, a->base, &a->control, e);
-	if (!ret)
-		ret = process_drop_rights(e);
+	if (access(conf->models, F_OK))
+		return false;
+	if (!sandbox_check_user(sandbox, &e))
+		return true;
+	snprintf(line, sizeof(line), "vault is not started: %s, or name another by --vault-user", e.message);
+	agent_log(line);
+	return false;
+}
+
+static struct child_kind kind_as(int role, const struct sandbox *sandbox)
+{
+	struct child_kind kind = roles[role];
+
+	kind.sandbox = sandbox;
+	return kind;
+}
+
+static int run_supervisor(const struct agent_conf *conf, struct tg_error *e)
+{
+	char loader[PATH_MAX];
+	const char *const apply[] = { loader,        "apply",
+				      "--state-dir", conf->state_dir,
+				      "--pin-dir",   conf->guard.pin_dir,
+				      "--run-dir",   conf->guard.run_dir,
+				      NULL };
+	const char *const repair[] = { loader,
+				       "status",
+				       "--repair",
+				       "--pin-dir",
+				       conf->guard.pin_dir,
+				       "--run-dir",
+				       conf->guard.run_dir,
+				       NULL };
+	const struct oneshot_kind oneshots[] = {
+		{ .name = "tg-load apply",
+		  .asked_by = MESSAGE_APPLY,
+		  .sandbox = &sandbox_load,
+		  .argv = apply,
+		  .limit_s = ONESHOT_LIMIT_S },
+		{ .name = "tg-load status --repair",
+		  .asked_by = MESSAGE_REPAIR,
+		  .sandbox = &sandbox_load,
+		  .argv = repair,
+		  .looks = true,
+		  .limit_s = ONESHOT_LIMIT_S },
+		{ .name = NULL },
+	};
+	struct child_kind kinds[ROLES + 1];
+	const struct supervisor_conf supervisor = { .kinds = kinds,
+						    .oneshots = oneshots,
+						    .argv = self.argv,
+						    .run_dir = conf->guard.run_dir,
+						    .log = agent_log };
+	struct sandbox trust = sandbox_trust, vault = sandbox_vault;
+	struct child_kind *next = kinds;
+	int status, ret = find_loader(loader, e);
+
+	if (ret)
+		return ret;
+	/* executed by --respawn it would be called "exe" */
+	prctl(PR_SET_NAME, "tensorguard-agent", 0, 0, 0);
+
+	trust.user = conf->trust_user;
+	vault.user = conf->vault_user;
+	*next++ = roles[GUARD];
+	/* without trust there is no Platform that would know of keys */
+	if (can_start_trust(conf, &trust)) {
+		*next++ = kind_as(TRUST, &trust);
+		*next++ = roles[KEYS];
+	}
+	if (can_start_vault(conf, &vault))
+		*next++ = kind_as(VAULT, &vault);
+	*next = roles[ROLES];
+	ret = supervise(&supervisor, &status, e);
+	/* the child has said why: a second line would say less */
+	if (!ret && status)
+		exit(status);
 	return ret;
 }
 
-static void stop(struct agent *a)
+/* The same call without that option is the supervisor's. */
+static int run_keeper(struct tg_error *e)
 {
-	control_free(a->control);
-	guard_free(a->guard);
-	for (int i = 0; i < SIGNAL_COUNT; i++)
-		if (a->signals[i])
-			event_free(a->signals[i]);
-	if (a->base)
-		event_base_free(a->base);
+	int status, ret;
+	char **to = self.argv;
+
+	for (char **from = self.argv; *from; from++)
+		if (strcmp(*from, "--respawn"))
+			*to++ = *from;
+	*to = NULL;
+	ret = keeper_run(self.argv, agent_log, &status, e);
+	/* the supervisor has said why */
+	if (!ret && status)
+		exit(status);
+	return ret;
 }
 
-static int quiet(enum libbpf_print_level level, const char *format, va_list args)
+static int run(struct tg_cli *cli, struct tg_error *e)
 {
-	(void)level;
-	(void)format;
-	(void)args;
-	return 0;
+	if (cli->arg_count)
+		return tg_error(e, TG_CLI_USAGE, "unexpected argument '%.60s'; see --help", cli->args[0]);
+	if (self.kind)
+		return role_of(self.kind)->run(cli->options, e);
+	return ((const struct agent_conf *)cli->options)->respawn ? run_keeper(e)
+								  : run_supervisor(cli->options, e);
+}
+
+/* The supervisor's call, behind which the operator's options follow. */
+static const struct child_kind *find_kind(int argc, char **argv, const char **ret_user)
+{
+	const char *name = argc > 1 && !strncmp(argv[1], child_option, strlen(child_option))
+				   ? argv[1] + strlen(child_option)
+				   : NULL;
+	size_t len = name ? strcspn(name, ":") : 0;
+
+	for (const struct child_kind *kind = roles; name && kind->name; kind++)
+		if (strlen(kind->name) == len && !strncmp(kind->name, name, len)) {
+			*ret_user = name[len] ? name + len + 1 : NULL;
+			return kind;
+		}
+	return NULL;
+}
+
+/* Before anything that others wrote is looked at, options included. */
+static int enter_child(struct tg_error *e)
+{
+	const struct role *role = role_of(self.kind);
+	struct sandbox sandbox = *self.kind->sandbox;
+	struct child_kind kind = *self.kind;
+	int ret = role->prepare ? role->prepare(e) : 0;
+
+	if (ret)
+		return ret;
+	kind.sandbox = &sandbox;
+	if (sandbox.user && self.user)
+		sandbox.user = self.user;
+	ret = child_enter(&kind, e);
+	if (ret && role->forget)
+		role->forget();
+	return ret;
 }
 
 int main(int argc, char **argv)
 {
-	struct guard_conf conf = { .pin_dir = "/sys/fs/bpf/tensorguard",
-				   .run_dir = "/run/tensorguard",
-				   .ops = { .log = log_line } };
-	struct agent agent = { .base = NULL };
+	struct agent_conf conf = { .guard = { .pin_dir = DEFAULT_PIN_DIR, .run_dir = DEFAULT_RUN_DIR },
+				   .state_dir = TRUST_DIRECTORY,
+				   .trust_user = SANDBOX_TRUST_USER,
+				   .models = TG_MODELS_FILE,
+				   .vault_dir = VAULT_DIRECTORY,
+				   .vault_user = SANDBOX_VAULT_USER };
+	static const struct tg_cli_program program = {
+		.name = "tensorguard-agent",
+		.about = "Decides the class of each new flow that the policy leaves to it, and paces the "
+			 "classes of the\nqueue engine; renews the device's certificate;\nkeeps models and "
+			 "opens them in memory. Runs in the foreground.",
+		.options = options,
+		.run = run,
+		.notes = "Signals: TERM and INT end it, HUP loads the policy again.\n"
+			 "Exit status: 0 ended by a signal, 1 failure, 2 the call was wrong.\n",
+	};
 	struct tg_error e = { "" };
-	int status = parse_options(&conf, argc, argv);
 
-	if (status >= 0)
-		return status;
-	status = EXIT_FAILURE;
-	libbpf_set_print(quiet);
-	if (start(&agent, &conf, &e)) {
-		fprintf(stderr, "tensorguard-agent: %s\n", e.message);
-	} else {
-		process_notify("READY=1");
-		if (event_base_dispatch(agent.base) >= 0 && !guard_failure(agent.guard))
-			status = EXIT_SUCCESS;
-		process_notify("STOPPING=1");
+	self.argv = argv;
+	self.kind = find_kind(argc, argv, &self.user);
+	if (self.kind) {
+		if (enter_child(&e)) {
+			fprintf(stderr, "tensorguard-agent: %s\n", e.message);
+			return 2;
+		}
+		argv[1] = argv[0];
+		argv++;
+		argc--;
 	}
-	stop(&agent);
-	return status;
+	return tg_cli_main(&program, &conf, argc, argv);
 }

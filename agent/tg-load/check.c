@@ -181,9 +181,21 @@ static int probe_cgroup2(struct probe_context *c, struct tg_error *e)
 	return 0;
 }
 
+/* The last one: the child goes on at that priority. */
+static int probe_realtime(struct probe_context *c, struct tg_error *e)
+{
+	const struct sched_param param = { .sched_priority = 1 };
+
+	(void)c;
+	if (sched_setscheduler(0, SCHED_FIFO, &param))
+		return tg_error(e, -errno, "SCHED_FIFO: %s", strerror(errno));
+	return 0;
+}
+
 static const struct probe probes[] = {
 	{ "veth", "queues and segmenter", "CONFIG_VETH", true, probe_veth },
-	{ "htb", "the clock of paced classes", "CONFIG_NET_SCH_HTB", true, probe_htb },
+	{ "htb", "the clock of paced classes: the engine kernel", "CONFIG_NET_SCH_HTB; else the agent paces",
+	  false, probe_htb },
 	{ "tbf", "the clock of front and wtf-pad classes", "CONFIG_NET_SCH_TBF; else fq serves", false,
 	  probe_tbf },
 	{ "fq", "exact times of front and wtf-pad classes", "CONFIG_NET_SCH_FQ; else tbf serves", false,
@@ -198,13 +210,20 @@ static const struct probe probes[] = {
 	  probe_wireguard },
 	{ "wireguard-go", "tunnels without kernel WireGuard", "the package wireguard-go and CONFIG_TUN",
 	  false, probe_wireguard_go },
-	{ "nfqueue", "rules with uid, cgroup or sni",
+	{ "nfqueue", "the agent as engine of paced classes; rules with uid, cgroup or sni",
 	  "CONFIG_NETFILTER_NETLINK_QUEUE, CONFIG_NETFILTER_XT_TARGET_NFQUEUE", false, probe_nfqueue },
 	{ "priority", "wireguard-go keeps time on a busy machine", "CAP_SYS_NICE", false, probe_priority },
 	{ "cgroup2", "rules with cgroup", "a cgroup2 mount", false, probe_cgroup2 },
+	{ "realtime", "the agent keeps time on a busy machine", "CAP_SYS_NICE", false, probe_realtime },
 };
 
-enum { PROBE_COUNT = sizeof(probes) / sizeof(probes[0]), WIREGUARD = 7, WIREGUARD_GO = 8 };
+enum {
+	PROBE_COUNT = sizeof(probes) / sizeof(probes[0]),
+	HTB = 1,
+	WIREGUARD = 7,
+	WIREGUARD_GO = 8,
+	NFQUEUE = 9
+};
 
 /* In the child: a namespace of its own, so that nothing of the probes is left. */
 static int run_probes(struct result *results)
@@ -242,12 +261,28 @@ static int probe_in_child(struct result *results, struct tg_error *e)
 	return 0;
 }
 
-static bool engine_runs(const struct result *results)
+/* What engine = "auto" becomes, and why. */
+struct verdict {
+	const char *engine, *why;
+};
+
+static struct verdict choose_engine(const struct result *results)
 {
 	for (int i = 0; i < PROBE_COUNT; i++)
 		if (probes[i].required && !results[i].ok)
-			return false;
-	return results[WIREGUARD].ok || results[WIREGUARD_GO].ok;
+			return (struct verdict){ "none", "something required is missing" };
+	if (!results[WIREGUARD].ok && !results[WIREGUARD_GO].ok)
+		return (struct verdict){ "none", "no WireGuard" };
+	if (results[HTB].ok)
+		return (struct verdict){ "kernel", "it has all that the queue needs which is its own clock" };
+	if (results[NFQUEUE].ok)
+		return (struct verdict){ "queue", "no htb: tensorguard-agent has to pace" };
+	return (struct verdict){ "none", "neither htb nor nfqueue" };
+}
+
+static bool engine_runs(const struct result *results)
+{
+	return strcmp(choose_engine(results).engine, "none");
 }
 
 static json_t *check_json(const struct result *results, const char *kernel)
@@ -259,8 +294,8 @@ static json_t *check_json(const struct result *results, const char *kernel)
 						      probes[i].name, "ok", results[i].ok, "required",
 						      probes[i].required, "for", probes[i].what, "enable",
 						      probes[i].enable, "message", results[i].message));
-	return json_pack("{s:s, s:s, s:s, s:o}", "kernel", kernel, "engine",
-			 engine_runs(results) ? "kernel" : "none", "tunnel",
+	return json_pack("{s:s, s:s, s:s, s:s, s:o}", "kernel", kernel, "engine",
+			 choose_engine(results).engine, "why", choose_engine(results).why, "tunnel",
 			 results[WIREGUARD].ok      ? "wireguard"
 			 : results[WIREGUARD_GO].ok ? "wireguard-go"
 						    : "external only",
@@ -276,18 +311,18 @@ static int check_text(const struct result *results, const char *kernel, struct t
 			printf("       %s; enable %s%s\n", results[i].message, probes[i].enable,
 			       probes[i].required ? " (required)" : "");
 	}
-	printf("engine: %s\n", engine_runs(results) ? "kernel" : "none");
+	printf("engine: %s\nwhy: %s\n", choose_engine(results).engine, choose_engine(results).why);
 	return fflush(stdout) ? tg_error(e, -EIO, "cannot write to standard output") : 0;
 }
 
-int cmd_check(struct cli *cli, struct tg_error *e)
+int cmd_check(struct tg_cli *cli, struct tg_error *e)
 {
 	struct result *results;
 	struct utsname name;
 	int ret;
 
 	if (cli->arg_count)
-		return tg_error(e, CLI_USAGE, "unexpected argument '%.60s'", cli->args[0]);
+		return tg_error(e, TG_CLI_USAGE, "unexpected argument '%.60s'", cli->args[0]);
 	if (geteuid())
 		return tg_error(e, -EPERM, "needs root: it tries things instead of guessing");
 	if (uname(&name))
@@ -298,10 +333,10 @@ int cmd_check(struct cli *cli, struct tg_error *e)
 		return tg_error(e, -errno, "out of memory");
 	ret = probe_in_child(results, e);
 	if (!ret)
-		ret = cli->json ? cli_print_json(check_json(results, name.release), e)
+		ret = cli->json ? tg_cli_print_json(check_json(results, name.release), e)
 				: check_text(results, name.release, e);
 	if (!ret && !engine_runs(results))
-		ret = tg_error(e, CLI_REPORTED, "no engine can run here");
+		ret = tg_error(e, TG_CLI_REPORTED, "no engine can run here");
 	munmap(results, PROBE_COUNT * sizeof(*results));
 	return ret;
 }

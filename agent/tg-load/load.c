@@ -7,53 +7,56 @@
 #include <unistd.h>
 
 #include "commands.h"
-#include "instance/instance.h"
+#include "instance/engine.h"
+#include "session.h"
 
-struct session {
-	struct instance in;
-	int lock_fd;
-	bool removed;		/* nothing is left: the lock file goes as well */
-};
-
-static int session_open(struct session *s, struct cli *cli, struct tg_error *e)
+int session_open(struct session *s, struct tg_cli *cli, struct tg_error *e)
 {
-	*s = (struct session){ .in = { .pin_dir = cli->pin_dir, .run_dir = cli->run_dir }, .lock_fd = -1 };
+	*s = (struct session){ .in = { .pin_dir = agent_options(cli)->pin_dir,
+				       .run_dir = agent_options(cli)->run_dir },
+			       .lock_fd = -1 };
 	if (geteuid())
 		return tg_error(e, -EPERM, "needs root (CAP_NET_ADMIN and CAP_BPF)");
 	if (cli->arg_count)
-		return tg_error(e, CLI_USAGE, "unexpected argument '%.60s'", cli->args[0]);
-	if (cli->site && !cli->policy)
-		return tg_error(e, CLI_USAGE, "--site goes with --policy");
+		return tg_error(e, TG_CLI_USAGE, "unexpected argument '%.60s'", cli->args[0]);
+	if (agent_options(cli)->site && !agent_options(cli)->policy)
+		return tg_error(e, TG_CLI_USAGE, "--site goes with --policy");
 	return net_open(&s->in.net, e);
 }
 
-static void session_close(struct session *s)
+void session_close(struct session *s)
 {
 	net_close(s->in.net);
 	if (s->lock_fd >= 0)
 		state_unlock(s->in.run_dir, s->lock_fd, s->removed);
 }
 
-static int print_done(const struct cli *cli, const char *state, const struct tg_policy *policy,
+static void remember(struct session *s, const struct tg_policy *policy)
+{
+	memcpy(s->name, policy->name, sizeof(s->name));
+	s->version = policy->version;
+}
+
+static int print_done(const struct tg_cli *cli, const char *state, const struct session *s,
 		      struct tg_error *e)
 {
 	if (cli->json)
-		return cli_print_json(policy ? json_pack("{s:s, s:s, s:I}", "state", state, "policy",
-							 policy->name, "policy_version",
-							 (json_int_t)policy->version)
-					     : json_pack("{s:s}", "state", state),
-				      e);
+		return tg_cli_print_json(s->name[0] ? json_pack("{s:s, s:s, s:I}", "state", state, "policy",
+								s->name, "policy_version",
+								(json_int_t)s->version)
+						    : json_pack("{s:s}", "state", state),
+					 e);
 	return 0;
 }
 
 /* The files to use: those that were given, else the copies of the running instance. */
-static int choose_files(const struct cli *cli, char **ret_policy, char **ret_site, struct tg_error *e)
+static int choose_files(const struct tg_cli *cli, char **ret_policy, char **ret_site, struct tg_error *e)
 {
-	if (!cli->policy)
-		return state_paths(cli->run_dir, ret_policy, ret_site, e);
-	*ret_policy = strdup(cli->policy);
-	*ret_site = cli->site ? strdup(cli->site) : NULL;
-	if (!*ret_policy || (cli->site && !*ret_site))
+	if (!agent_options(cli)->policy)
+		return state_paths(agent_options(cli)->run_dir, ret_policy, ret_site, e);
+	*ret_policy = strdup(agent_options(cli)->policy);
+	*ret_site = agent_options(cli)->site ? strdup(agent_options(cli)->site) : NULL;
+	if (!*ret_policy || (agent_options(cli)->site && !*ret_site))
 		return tg_error(e, -ENOMEM, "out of memory");
 	return 0;
 }
@@ -90,17 +93,20 @@ static int undo_up(struct session *s, int err, struct tg_error *e)
 	return ret ? also_failed(e, err, "undoing it", &undo) : err;
 }
 
-static int up_locked(struct session *s, struct cli *cli, const char *policy_file, const char *site_file,
-		     struct tg_error *e)
+int session_up(struct session *s, const char *policy_file, const char *site_file, struct tg_error *e)
 {
 	struct tg_policy *running = NULL, *policy = NULL;
 	bool same = false;
-	int ret = 0;
+	int ret = lockdown_check(s->in.run_dir, e);
 
-	if (!state_load(cli->run_dir, &running, NULL))
-		ret = state_same(cli->run_dir, policy_file, site_file, &same, e);
+	if (ret)
+		return ret;
+	if (!state_load(s->in.run_dir, &running, NULL))
+		ret = state_same(s->in.run_dir, policy_file, site_file, &same, e);
 	if (!ret)
 		ret = tg_policy_load(policy_file, site_file, &policy, e);
+	if (!ret)
+		ret = engine_settle(policy, e);
 	if (!ret && running && !same)
 		ret = tg_error(
 			e, -EBUSY,
@@ -115,14 +121,14 @@ static int up_locked(struct session *s, struct cli *cli, const char *policy_file
 	if (ret && !running)
 		ret = undo_up(s, ret, e);
 	if (!ret)
-		ret = print_done(cli, "up", policy, e);
+		remember(s, policy);
 out:
 	tg_policy_free(running);
 	tg_policy_free(policy);
 	return ret;
 }
 
-int cmd_up(struct cli *cli, struct tg_error *e)
+int cmd_up(struct tg_cli *cli, struct tg_error *e)
 {
 	char *policy_file = NULL, *site_file = NULL;
 	struct session s;
@@ -131,35 +137,37 @@ int cmd_up(struct cli *cli, struct tg_error *e)
 	ret = session_open(&s, cli, e);
 	if (!ret)
 		ret = choose_files(cli, &policy_file, &site_file, e);
-	if (!ret && !cli->policy && access(policy_file, F_OK))
+	if (!ret && !agent_options(cli)->policy && access(policy_file, F_OK))
 		ret = tg_error(e, -ENOENT,
 			       "TensorGuard is not up here, so --policy FILE must say what to bring up");
 	if (!ret)
-		ret = state_lock(cli->run_dir, &s.lock_fd, e);
+		ret = state_lock(agent_options(cli)->run_dir, &s.lock_fd, e);
 	if (!ret)
-		ret = up_locked(&s, cli, policy_file, site_file, e);
+		ret = session_up(&s, policy_file, site_file, e);
+	if (!ret)
+		ret = print_done(cli, "up", &s, e);
 	session_close(&s);
 	free(policy_file);
 	free(site_file);
 	return ret;
 }
 
-int cmd_down(struct cli *cli, struct tg_error *e)
+int cmd_down(struct tg_cli *cli, struct tg_error *e)
 {
 	struct session s;
 	int ret;
 
 	ret = session_open(&s, cli, e);
 	if (!ret)
-		ret = state_lock(cli->run_dir, &s.lock_fd, e);
+		ret = state_lock(agent_options(cli)->run_dir, &s.lock_fd, e);
 	/* The copies go first: from here on nobody takes the rest for a running instance. */
 	if (!ret)
-		ret = state_remove(cli->run_dir, e);
+		ret = state_remove(agent_options(cli)->run_dir, e);
 	if (!ret)
 		ret = instance_bring_down(&s.in, e);
 	if (!ret) {
 		s.removed = true;
-		ret = print_done(cli, "down", NULL, e);
+		ret = print_done(cli, "down", &s, e);
 	}
 	session_close(&s);
 	return ret;
@@ -175,45 +183,59 @@ static int undo_reload(struct session *s, const struct tg_policy *running, int e
 	return instance_bring_up(&s->in, failed, &back) ? also_failed(e, err, "going back", &back) : err;
 }
 
-static int reload_locked(struct session *s, struct cli *cli, struct tg_error *e)
+static int reload(struct session *s, const char *policy_file, const char *site_file, struct tg_error *e)
 {
 	struct tg_policy *running = NULL, *policy = NULL;
 	bool chains;
 	int ret;
 
-	ret = state_load(cli->run_dir, &running, e);
+	ret = state_load(s->in.run_dir, &running, e);
 	if (!ret)
-		ret = tg_policy_load(cli->policy, cli->site, &policy, e);
+		ret = tg_policy_load(policy_file, site_file, &policy, e);
 	else
 		s->removed = ret == -ENOENT;
+	if (!ret)
+		ret = engine_settle(policy, e);
+	if (!ret)
+		engine_recall(running, s->in.pin_dir);
 	/* changes nothing: without these programs there would be no way back either */
 	if (!ret)
 		ret = iptables_check(policy, &chains, e);
 	if (!ret) {
 		s->in.policy = policy;
-		ret = bring_up(s, running, cli->policy, cli->site, e);
+		ret = bring_up(s, running, policy_file, site_file, e);
 		if (ret)
 			ret = undo_reload(s, running, ret, e);
 	}
 	if (!ret)
-		ret = print_done(cli, "up", policy, e);
+		remember(s, policy);
 	tg_policy_free(running);
 	tg_policy_free(policy);
 	return ret;
 }
 
-int cmd_reload(struct cli *cli, struct tg_error *e)
+int session_switch(struct session *s, const char *policy_file, const char *site_file, struct tg_error *e)
+{
+	return state_check_up(s->in.run_dir, NULL) ? session_up(s, policy_file, site_file, e)
+						   : reload(s, policy_file, site_file, e);
+}
+
+int cmd_reload(struct tg_cli *cli, struct tg_error *e)
 {
 	struct session s;
 	int ret;
 
 	ret = session_open(&s, cli, e);
-	if (!ret && !cli->policy)
-		ret = tg_error(e, CLI_USAGE, "reload needs --policy FILE");
+	if (!ret && !agent_options(cli)->policy)
+		ret = tg_error(e, TG_CLI_USAGE, "reload needs --policy FILE");
 	if (!ret)
-		ret = state_lock(cli->run_dir, &s.lock_fd, e);
+		ret = state_lock(agent_options(cli)->run_dir, &s.lock_fd, e);
 	if (!ret)
-		ret = reload_locked(&s, cli, e);
+		ret = lockdown_check(s.in.run_dir, e);
+	if (!ret)
+		ret = reload(&s, agent_options(cli)->policy, agent_options(cli)->site, e);
+	if (!ret)
+		ret = print_done(cli, "up", &s, e);
 	session_close(&s);
 	return ret;
 }

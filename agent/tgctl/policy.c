@@ -10,12 +10,12 @@
 
 enum { DURATION_LEN = 32 };
 
-static int load(struct cli *cli, struct tg_policy **ret_policy, struct tg_error *e)
+static int load(struct tg_cli *cli, struct tg_policy **ret_policy, struct tg_error *e)
 {
 	if (cli->arg_count != 1)
-		return tg_error(e, CLI_USAGE, "%s: %d files, expected one policy file; see --help",
+		return tg_error(e, TG_CLI_USAGE, "%s: %d files, expected one policy file; see --help",
 				cli->command, cli->arg_count);
-	return tg_policy_load(cli->args[0], cli->site, ret_policy, e);
+	return tg_policy_load(cli->args[0], agent_options(cli)->site, ret_policy, e);
 }
 
 static int flush(struct tg_error *e)
@@ -38,10 +38,10 @@ static json_t *warnings_json(const struct tg_policy *policy)
 
 static int check_json(const char *file, const struct tg_policy *policy, struct tg_error *e)
 {
-	return cli_print_json(json_pack("{s:s, s:b, s:s, s:I, s:o}", "file", file, "ok", 1, "name",
-					policy->name, "policy_version", (json_int_t)policy->version,
-					"warnings", warnings_json(policy)),
-			      e);
+	return tg_cli_print_json(json_pack("{s:s, s:b, s:s, s:I, s:o}", "file", file, "ok", 1, "name",
+					   policy->name, "policy_version", (json_int_t)policy->version,
+					   "warnings", warnings_json(policy)),
+				 e);
 }
 
 static int check_text(const char *file, const struct tg_policy *policy, struct tg_error *e)
@@ -67,7 +67,7 @@ static int check_compiles(const char *file, const struct tg_policy *policy, stru
 	return 0;
 }
 
-int cmd_policy_check(struct cli *cli, struct tg_error *e)
+int cmd_policy_check(struct tg_cli *cli, struct tg_error *e)
 {
 	struct tg_policy *policy;
 	int ret;
@@ -144,14 +144,14 @@ static json_t *queue_json(const struct tg_tunnel *t, const struct tg_compiled_qu
 {
 	const struct tg_policy_class *class = &t->classes[q->class];
 
-	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:i, s:i, s:i, s:s, s:i, s:I, s:f}", "period_ns",
+	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:i, s:i, s:i, s:s, s:b, s:i, s:I, s:f}", "period_ns",
 			 (json_int_t) class->period_ns, "session_ns", (json_int_t) class->session_ns,
 			 "session_slots", (json_int_t)q->queue.slots, "idle_ns", (json_int_t) class->idle_ns,
 			 "delay_budget_ns", (json_int_t) class->budget_ns, "budget_cells",
 			 (int)q->queue.budget_cells, "limit_cells", (int)q->queue.limit_cells, "frame_bytes",
-			 (int)q->frame, "overflow", tg_overflow_name(class->overflow), "wire_bytes",
-			 (int)wire_bytes(t, class), "rate_bytes_s", (json_int_t)q->rate, "wire_kbit_s",
-			 wire_kbit_s(t, class));
+			 (int)q->frame, "overflow", tg_overflow_name(class->overflow), "dither",
+			 class->dither, "wire_bytes", (int)wire_bytes(t, class), "rate_bytes_s",
+			 (json_int_t)q->rate, "wire_kbit_s", wire_kbit_s(t, class));
 }
 
 static json_t *histogram_json(const struct tg_policy_histogram *h)
@@ -185,20 +185,89 @@ static json_t *metronome_json(const struct tg_policy_class *class)
 	return o;
 }
 
-static json_t *class_json(const struct tg_tunnel *t, const struct tg_compiled *compiled, size_t index)
+static json_t *jitter_json(const struct tg_policy_class *class)
+{
+	return json_pack("{s:s, s:I, s:I}", "distribution", tg_distribution_name(class->distribution),
+			 "delay_ns", (json_int_t) class->delay_ns, "delay_budget_ns",
+			 (json_int_t) class->budget_ns);
+}
+
+/* Rates are of this end's direction. */
+static json_t *regulator_json(const struct tg_policy *policy, const struct tg_tunnel *t,
+			      const struct tg_policy_class *class)
+{
+	double rate = tg_regulator_rate(policy, class);
+
+	return json_pack("{s:s, s:f, s:f, s:I, s:i, s:f, s:I, s:I, s:f}", "side",
+			 policy->role == TG_ROLE_EDGE ? "uplink" : "downlink", "rate", rate, "decay",
+			 class->decay / 1e6, "threshold_ns", (json_int_t) class->threshold_ns, "dummies",
+			 (int)class->dummies, "uplink_ratio", class->uplink_ratio / 1e6, "hold_ns",
+			 (json_int_t) class->budget_ns, "idle_ns", (json_int_t) class->idle_ns, "wire_kbit_s",
+			 wire_bytes(t, class) * 8 * rate / 1000);
+}
+
+/* Of one direction, while a session runs and its tick is known. */
+static double lean_kbit_s(const struct tg_tunnel *t, const struct tg_policy_class *class,
+			  const struct tg_policy_slots *slots)
+{
+	return wire_bytes(t, class) * 8e6 * (double)slots->count / (double)class->tick_ns;
+}
+
+static json_t *slots_json(const struct tg_policy_slots *slots)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < slots->count; i++)
+		json_array_append_new(list, json_integer((json_int_t)slots->at_ns[i]));
+	return list;
+}
+
+/* Cells are those of this end. */
+static json_t *lean_json(const struct tg_policy *policy, const struct tg_tunnel *t,
+			 const struct tg_policy_class *class)
+{
+	struct tg_schedule s;
+
+	tg_policy_schedule(policy, class, &s);
+	return json_pack(
+		"{s:s, s:I, s:o, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:i, s:i, s:s, s:i, s:f, s:f}", "side",
+		policy->role == TG_ROLE_EDGE ? "up" : "down", "tick_ns", (json_int_t) class->tick_ns, "up_ns",
+		slots_json(&class->up), "down_ns", slots_json(&class->down), "learn_ns",
+		(json_int_t) class->learn_ns, "learn_period_ns", (json_int_t) class->period_ns, "session_ns",
+		(json_int_t) class->session_ns, "session_slots", (json_int_t)s.queue.slots, "idle_ns",
+		(json_int_t) class->idle_ns, "delay_budget_ns", (json_int_t) class->budget_ns, "budget_cells",
+		(int)s.queue.budget_cells, "limit_cells", (int)s.queue.limit_cells, "overflow",
+		tg_overflow_name(class->overflow), "packet", (int)tg_class_packet(class), "up_kbit_s",
+		lean_kbit_s(t, class, &class->up), "down_kbit_s", lean_kbit_s(t, class, &class->down));
+}
+
+/* The schedule of a class, NULL when it has none. */
+static const struct tg_compiled_queue *queue_of(const struct tg_compiled *compiled, size_t class)
+{
+	for (size_t i = 0; i < compiled->queue_count; i++)
+		if (compiled->queues[i].class == class)
+			return &compiled->queues[i];
+	return NULL;
+}
+
+static json_t *class_json(const struct tg_policy *policy, const struct tg_tunnel *t,
+			  const struct tg_compiled *compiled, size_t index)
 {
 	const struct tg_policy_class *class = &t->classes[index];
-	uint32_t queue = compiled->classes[index].queue;
+	const struct tg_compiled_queue *queue = queue_of(compiled, index);
 	json_t *buckets = json_array();
 
 	for (size_t i = 0; i < class->bucket_count; i++)
 		json_array_append_new(buckets, json_integer(class->buckets[i]));
 	return json_pack(
-		"{s:s, s:s, s:s, s:i, s:i, s:o, s:o, s:o}", "name", class->name, "defence",
+		"{s:s, s:s, s:s, s:i, s:i, s:o, s:o, s:o, s:o, s:o, s:o}", "name", class->name, "defence",
 		tg_defence_name(class->defence), "pad", tg_pad_mode_name(class->pad_mode), "cell",
 		(int)class->cell, "wire_bytes", (int)wire_bytes(t, class), "buckets", buckets, "queue",
-		queue == TG_NO_QUEUE ? json_null() : queue_json(t, &compiled->queues[queue]), "metronome",
-		tg_defence_has_metronome(class->defence) ? metronome_json(class) : json_null());
+		queue ? queue_json(t, queue) : json_null(), "metronome",
+		tg_defence_has_metronome(class->defence) ? metronome_json(class) : json_null(), "jitter",
+		class->defence == TG_DEFENCE_JITTER ? jitter_json(class) : json_null(), "regulator",
+		class->defence == TG_DEFENCE_REGULATOR ? regulator_json(policy, t, class) : json_null(),
+		"lean", class->defence == TG_DEFENCE_LEAN ? lean_json(policy, t, class) : json_null());
 }
 
 static json_t *rule_json(const struct tg_policy *policy, const struct tg_tunnel *t,
@@ -265,7 +334,7 @@ static json_t *tunnel_json(const struct tg_policy *policy, size_t index, const s
 	json_t *classes = json_array(), *rules = json_array(), *prefixes = json_array();
 
 	for (size_t i = 0; i < t->class_count; i++)
-		json_array_append_new(classes, class_json(t, compiled, i));
+		json_array_append_new(classes, class_json(policy, t, compiled, i));
 	for (size_t i = 0; i < compiled->config.rule_count; i++)
 		json_array_append_new(rules, rule_json(policy, t, compiled, i));
 	for (size_t i = 0; i < compiled->prefix_count; i++)
@@ -293,12 +362,13 @@ static int show_json(const struct tg_policy *policy, struct tg_error *e)
 		json_array_append_new(tunnels, tunnel_json(policy, i, compiled));
 		tg_compiled_free(compiled);
 	}
-	return cli_print_json(
-		json_pack("{s:s, s:I, s:s, s:s, s:I, s:s, s:{s:s, s:i, s:i}, s:o, s:o}", "name", policy->name,
-			  "policy_version", (json_int_t)policy->version, "role", tg_role_name(policy->role),
-			  "profile", tg_profile_name(policy->profile), "profile_budget_ns",
-			  (json_int_t)tg_profile_budget_ns(policy->profile), "fail",
-			  tg_fail_name(policy->fail), "classifier", "undecided",
+	return tg_cli_print_json(
+		json_pack("{s:s, s:I, s:s, s:s, s:I, s:s, s:s, s:i, s:{s:s, s:i, s:i}, s:o, s:o}", "name",
+			  policy->name, "policy_version", (json_int_t)policy->version, "role",
+			  tg_role_name(policy->role), "profile", tg_profile_name(policy->profile),
+			  "profile_budget_ns", (json_int_t)tg_profile_budget_ns(policy->profile), "fail",
+			  tg_fail_name(policy->fail), "engine", tg_engine_name(policy->engine),
+			  "engine_queue", (int)policy->engine_queue, "classifier", "undecided",
 			  policy->classifier.hold ? "hold" : "bypass", "queue", (int)policy->classifier.queue,
 			  "queue_length", (int)policy->classifier.queue_length, "tunnels", tunnels,
 			  "warnings", warnings_json(policy)),
@@ -334,10 +404,65 @@ static void show_metronome(const struct tg_policy_class *class)
 	}
 }
 
-static void show_class(const struct tg_tunnel *t, const struct tg_compiled *compiled, size_t index)
+static void show_jitter(const struct tg_policy_class *class)
+{
+	char delay[DURATION_LEN], budget[DURATION_LEN];
+
+	printf("    each packet waits for a %s time of up to %s, in order; delay budget %s\n",
+	       tg_distribution_name(class->distribution), duration(class->delay_ns, delay),
+	       duration(class->budget_ns, budget));
+}
+
+static void show_regulator(const struct tg_policy *policy, const struct tg_tunnel *t,
+			   const struct tg_policy_class *class)
+{
+	char threshold[DURATION_LEN], hold[DURATION_LEN], idle[DURATION_LEN];
+	double rate = tg_regulator_rate(policy, class);
+
+	printf("    surges of %.1f cells/s (%.1f kbit/s), %s; after a second %g of that; a new one beyond a "
+	       "backlog of %s\n",
+	       rate, wire_bytes(t, class) * 8 * rate / 1000, policy->role == TG_ROLE_EDGE ? "up" : "down",
+	       class->decay / 1e6, duration(class->threshold_ns, threshold));
+	printf("    0 to %u dummies per session and direction, packets held %s at most, idle %s\n",
+	       class->dummies, duration(class->budget_ns, hold), duration(class->idle_ns, idle));
+}
+
+static void show_slots(const char *way, const struct tg_tunnel *t, const struct tg_policy_class *class,
+		       const struct tg_policy_slots *slots)
+{
+	printf(" %s at", way);
+	for (size_t i = 0; i < slots->count; i++)
+		printf("%s %.9g", i ? "," : "", (double)slots->at_ns[i] / 1e6);
+	printf(" ms (%.1f kbit/s)", lean_kbit_s(t, class, slots));
+}
+
+static void show_lean(const struct tg_policy *policy, const struct tg_tunnel *t,
+		      const struct tg_policy_class *class)
+{
+	char tick[DURATION_LEN], learn[DURATION_LEN], period[DURATION_LEN], session[DURATION_LEN];
+	char budget[DURATION_LEN];
+	struct tg_schedule s;
+
+	tg_policy_schedule(policy, class, &s);
+	printf("    cells per tick of %s:", duration(class->tick_ns, tick));
+	show_slots("up", t, class, &class->up);
+	putchar(',');
+	show_slots("down", t, class, &class->down);
+	printf("\n    learnt in %s with a cell every %s; session %s (%u cells %s); packets up to %u B\n",
+	       duration(class->learn_ns, learn), duration(class->period_ns, period),
+	       duration(class->session_ns, session), s.queue.slots,
+	       policy->role == TG_ROLE_EDGE ? "up" : "down", tg_class_packet(class));
+	printf("    delay budget %s (%u cells), overflow %s, at most %u cells queued\n",
+	       duration(class->budget_ns, budget), s.queue.budget_cells, tg_overflow_name(class->overflow),
+	       s.queue.limit_cells);
+}
+
+static void show_class(const struct tg_policy *policy, const struct tg_tunnel *t,
+		       const struct tg_compiled *compiled, size_t index)
 {
 	const struct tg_policy_class *class = &t->classes[index];
 	char period[DURATION_LEN], session[DURATION_LEN] = "always", budget[DURATION_LEN];
+	const struct tg_compiled_queue *compiled_queue = queue_of(compiled, index);
 	const struct tg_queue *q;
 
 	printf("  class %s%s: %s, pad %s, cell %u B, %u B on the wire", class->name,
@@ -348,13 +473,20 @@ static void show_class(const struct tg_tunnel *t, const struct tg_compiled *comp
 	putchar('\n');
 	if (tg_defence_has_metronome(class->defence))
 		show_metronome(class);
-	if (class->defence != TG_DEFENCE_CONSTANT)
+	if (class->defence == TG_DEFENCE_JITTER)
+		show_jitter(class);
+	if (class->defence == TG_DEFENCE_REGULATOR)
+		show_regulator(policy, t, class);
+	if (class->defence == TG_DEFENCE_LEAN)
+		show_lean(policy, t, class);
+	if (!compiled_queue)
 		return;
-	q = &compiled->queues[compiled->classes[index].queue].queue;
+	q = &compiled_queue->queue;
 	if (class->session_ns)
 		duration(class->session_ns, session);
-	printf("    a cell every %s: %.1f kbit/s each way, session %s (%u cells)\n",
-	       duration(class->period_ns, period), wire_kbit_s(t, class), session, q->slots);
+	printf("    a cell every %s%s: %.1f kbit/s each way, session %s (%u cells)\n",
+	       duration(class->period_ns, period), class->dither ? ", up to 1/16 more or less" : "",
+	       wire_kbit_s(t, class), session, q->slots);
 	printf("    delay budget %s (%u cells), overflow %s, at most %u cells queued\n",
 	       duration(class->budget_ns, budget), q->budget_cells, tg_overflow_name(class->overflow),
 	       q->limit_cells);
@@ -446,7 +578,7 @@ static void show_tunnel(const struct tg_policy *policy, size_t index, const stru
 		printf("  dummies from %s to %s\n", in6_text(&t->dummy_source, source),
 		       in6_text(&t->dummy_target, target));
 	for (size_t i = 0; i < t->class_count; i++)
-		show_class(t, compiled, i);
+		show_class(policy, t, compiled, i);
 	show_budget(t, &compiled->budget);
 	for (size_t i = 0; i < compiled->config.rule_count; i++)
 		show_rule(policy, t, compiled, i);
@@ -460,10 +592,11 @@ static int show_text(const struct tg_policy *policy, struct tg_error *e)
 	char budget[DURATION_LEN];
 	int ret;
 
-	printf("policy %s, version %" PRIu64 ": %s, profile %s (%s), fail %s, undecided flows %s\n",
+	printf("policy %s, version %" PRIu64
+	       ": %s, profile %s (%s), fail %s, engine %s, undecided flows %s\n",
 	       policy->name, policy->version, tg_role_name(policy->role), tg_profile_name(policy->profile),
 	       duration(tg_profile_budget_ns(policy->profile), budget), tg_fail_name(policy->fail),
-	       policy->classifier.hold ? "hold" : "bypass");
+	       tg_engine_name(policy->engine), policy->classifier.hold ? "hold" : "bypass");
 	for (size_t i = 0; i < policy->tunnel_count; i++) {
 		ret = tg_policy_compile(policy, i, &compiled, e);
 		if (ret)
@@ -476,7 +609,7 @@ static int show_text(const struct tg_policy *policy, struct tg_error *e)
 	return flush(e);
 }
 
-int cmd_policy_show(struct cli *cli, struct tg_error *e)
+int cmd_policy_show(struct tg_cli *cli, struct tg_error *e)
 {
 	struct tg_policy *policy;
 	int ret;

@@ -3,28 +3,41 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
+#include "instance/engine.h"
 #include "instance/instance.h"
 #include "instance/print.h"
 #include "stats.h"
 
-static int no_arguments(const struct cli *cli, struct tg_error *e)
+static int no_arguments(const struct tg_cli *cli, struct tg_error *e)
 {
-	return cli->arg_count ? tg_error(e, CLI_USAGE, "unexpected argument '%.60s'", cli->args[0]) : 0;
+	return cli->arg_count ? tg_error(e, TG_CLI_USAGE, "unexpected argument '%.60s'", cli->args[0]) : 0;
 }
 
-int cmd_status(struct cli *cli, struct tg_error *e)
+/* The policy in force, with the engine that it runs under. */
+static int load_running(struct tg_cli *cli, struct tg_policy **ret_policy, struct tg_error *e)
 {
-	struct instance in = { .pin_dir = cli->pin_dir, .run_dir = cli->run_dir };
+	int ret = state_load(agent_options(cli)->run_dir, ret_policy, e);
+
+	if (!ret)
+		engine_recall(*ret_policy, agent_options(cli)->pin_dir);
+	return ret;
+}
+
+int cmd_status(struct tg_cli *cli, struct tg_error *e)
+{
+	struct instance in = { .pin_dir = agent_options(cli)->pin_dir,
+			       .run_dir = agent_options(cli)->run_dir };
 	struct tg_policy *policy = NULL;
 	struct report report;
 	int ret;
 
 	ret = no_arguments(cli, e);
 	if (!ret)
-		ret = state_load(cli->run_dir, &policy, e);
+		ret = load_running(cli, &policy, e);
 	if (!ret)
 		ret = net_open(&in.net, e);
 	if (!ret) {
@@ -74,12 +87,8 @@ static void print_peers(const json_t *session)
 	       number(worst, "number"), json_string_value(json_object_get(worst, "dummy_target")));
 }
 
-static void print_session(const json_t *class)
+static void print_session(const json_t *session)
 {
-	const json_t *session = json_object_get(class, "session"), *delay = json_object_get(class, "delay");
-
-	if (!session)
-		return;
 	printf("    session: %s, %lld of %lld slots left, %lld started, %lld extended, backlog %lld\n",
 	       json_is_true(json_object_get(session, "always"))    ? "always on"
 	       : json_is_true(json_object_get(session, "running")) ? "running"
@@ -87,9 +96,32 @@ static void print_session(const json_t *class)
 	       number(session, "slots_left"), number(session, "slots"), number(session, "sessions"),
 	       number(session, "extensions"), number(session, "backlog"));
 	print_peers(session);
-	printf("    delay in the queue: p50 %lld us, p90 %lld us, p99 %lld us over %lld packets\n",
-	       number(delay, "p50_us"), number(delay, "p90_us"), number(delay, "p99_us"),
-	       number(delay, "count"));
+}
+
+static void print_lean(const json_t *lean)
+{
+	printf("    shared cells: %lld sent with %lld packets, %lld received with %lld, %lld lost; %lld "
+	       "packets "
+	       "refused\n",
+	       number(lean, "shared_cells"), number(lean, "shared_packets"), number(lean, "received_cells"),
+	       number(lean, "received_packets"), number(lean, "lost_cells"), number(lean, "refused_packets"));
+	printf("    tick: found in %lld sessions, not found in %lld\n", number(lean, "locked"),
+	       number(lean, "unlocked"));
+}
+
+static void print_schedule(const json_t *class)
+{
+	const json_t *session = json_object_get(class, "session"), *delay = json_object_get(class, "delay");
+	const json_t *lean = json_object_get(class, "lean");
+
+	if (session)
+		print_session(session);
+	if (lean)
+		print_lean(lean);
+	if (delay)
+		printf("    delay in the queue: p50 %lld us, p90 %lld us, p99 %lld us over %lld packets\n",
+		       number(delay, "p50_us"), number(delay, "p90_us"), number(delay, "p99_us"),
+		       number(delay, "count"));
 }
 
 static void print_violations(const json_t *class)
@@ -143,7 +175,7 @@ static void print_class(const json_t *class)
 	       number(class, "cell"));
 	print_counters("out", json_object_get(class, "out"));
 	print_counters("in", json_object_get(class, "in"));
-	print_session(class);
+	print_schedule(class);
 	print_violations(class);
 	print_metronome(class);
 }
@@ -167,21 +199,47 @@ static int print_stats(const json_t *stats, struct tg_error *e)
 	return fflush(stdout) ? tg_error(e, -EIO, "cannot write to standard output") : 0;
 }
 
-int cmd_stats(struct cli *cli, struct tg_error *e)
+static int collect(struct tg_cli *cli, json_t **ret_stats, struct tg_error *e)
 {
 	struct tg_policy *policy = NULL;
-	json_t *stats = NULL;
 	int ret;
 
 	ret = no_arguments(cli, e);
 	if (!ret)
-		ret = state_load(cli->run_dir, &policy, e);
+		ret = load_running(cli, &policy, e);
 	if (!ret)
-		ret = stats_collect(cli, policy, &stats, e);
-	if (!ret)
-		ret = cli->json ? cli_print_json(json_incref(stats), e) : print_stats(stats, e);
-	json_decref(stats);
+		ret = stats_collect(agent_options(cli)->pin_dir, policy, ret_stats, e);
 	tg_policy_free(policy);
+	return ret;
+}
+
+int cmd_metrics(struct tg_cli *cli, struct tg_error *e)
+{
+	json_t *stats = NULL;
+	char *metrics = NULL;
+	int ret = collect(cli, &stats, e);
+
+	if (!ret)
+		metrics = stats_metrics(stats);
+	if (!ret && !metrics)
+		ret = tg_error(e, -ENOMEM, "out of memory");
+	if (!ret && cli->json)
+		ret = tg_cli_print_json(json_pack("{s:s}", "metrics", metrics), e);
+	else if (!ret && (fputs(metrics, stdout) < 0 || fflush(stdout)))
+		ret = tg_error(e, -EIO, "cannot write to standard output");
+	free(metrics);
+	json_decref(stats);
+	return ret;
+}
+
+int cmd_stats(struct tg_cli *cli, struct tg_error *e)
+{
+	json_t *stats = NULL;
+	int ret = collect(cli, &stats, e);
+
+	if (!ret)
+		ret = cli->json ? tg_cli_print_json(json_incref(stats), e) : print_stats(stats, e);
+	json_decref(stats);
 	return ret;
 }
 
@@ -358,7 +416,7 @@ static int peer_summary(struct instance *in, json_t *sample, struct tg_error *e)
 	return 0;
 }
 
-static int print_sample(const struct cli *cli, json_t *sample, struct tg_error *e)
+static int print_sample(const struct tg_cli *cli, json_t *sample, struct tg_error *e)
 {
 	if (cli->json) {
 		/* one object per line, for programs that read a stream */
@@ -370,11 +428,11 @@ static int print_sample(const struct cli *cli, json_t *sample, struct tg_error *
 	return fflush(stdout) || ferror(stdout) ? tg_error(e, -EIO, "cannot write to standard output") : 0;
 }
 
-static int watch_once(struct cli *cli, struct instance *in, json_t **before, struct tg_error *e)
+static int watch_once(struct tg_cli *cli, struct instance *in, json_t **before, struct tg_error *e)
 {
 	json_t *now, *sample;
 	long long ms;
-	int ret = stats_collect(cli, in->policy, &now, e);
+	int ret = stats_collect(agent_options(cli)->pin_dir, in->policy, &now, e);
 
 	if (ret)
 		return ret;
@@ -390,11 +448,11 @@ static int watch_once(struct cli *cli, struct instance *in, json_t **before, str
 	return ret;
 }
 
-static int watch(struct cli *cli, struct instance *in, unsigned long interval, unsigned long count,
+static int watch(struct tg_cli *cli, struct instance *in, unsigned long interval, unsigned long count,
 		 struct tg_error *e)
 {
 	json_t *before;
-	int ret = stats_collect(cli, in->policy, &before, e);
+	int ret = stats_collect(agent_options(cli)->pin_dir, in->policy, &before, e);
 
 	if (ret)
 		return ret;
@@ -410,21 +468,22 @@ static int watch(struct cli *cli, struct instance *in, unsigned long interval, u
 	return ret;
 }
 
-int cmd_watch(struct cli *cli, struct tg_error *e)
+int cmd_watch(struct tg_cli *cli, struct tg_error *e)
 {
-	struct instance in = { .pin_dir = cli->pin_dir, .run_dir = cli->run_dir };
+	struct instance in = { .pin_dir = agent_options(cli)->pin_dir,
+			       .run_dir = agent_options(cli)->run_dir };
 	struct sigaction action = { .sa_handler = interrupt };
 	unsigned long interval = 1, count = 0;
 	struct tg_policy *policy = NULL;
 	int ret;
 
 	ret = no_arguments(cli, e);
-	if (!ret && cli->interval)
-		ret = cli_parse_number(cli->interval, "--interval", 1, 3600, &interval, e);
-	if (!ret && cli->count)
-		ret = cli_parse_number(cli->count, "--count", 1, 1000000, &count, e);
+	if (!ret && agent_options(cli)->interval)
+		ret = tg_cli_parse_number(agent_options(cli)->interval, "--interval", 1, 3600, &interval, e);
+	if (!ret && agent_options(cli)->count)
+		ret = tg_cli_parse_number(agent_options(cli)->count, "--count", 1, 1000000, &count, e);
 	if (!ret)
-		ret = state_load(cli->run_dir, &policy, e);
+		ret = load_running(cli, &policy, e);
 	if (!ret)
 		ret = net_open(&in.net, e);
 	if (!ret) {

@@ -2,10 +2,11 @@
 #ifndef AGENT_TGCTL_STATS_H
 #define AGENT_TGCTL_STATS_H
 
-#include "common/cli.h"
+#include "common/options.h"
 
-int cmd_status(struct cli *cli, struct tg_error *e);
-int cmd_stats(struct cli *cli, struct tg_error *e);
-int cmd_watch(struct cli *cli, struct tg_error *e);
+int cmd_status(struct tg_cli *cli, struct tg_error *e);
+int cmd_stats(struct tg_cli *cli, struct tg_error *e);
+int cmd_metrics(struct tg_cli *cli, struct tg_error *e);
+int cmd_watch(struct tg_cli *cli, struct tg_error *e);
 
 #endif

@@ -1,32 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include <cap-ng.h>
 #include <errno.h>
-#include <linux/capability.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "process.h"
+#include "supervise/notify.h"
 
-int process_drop_rights(struct tg_error *e)
-{
-	const capng_type_t type = CAPNG_EFFECTIVE | CAPNG_PERMITTED;
-	/* the kernel knows no right by that number: maps are then the system administrator's */
-	unsigned bpf = prctl(PR_CAPBSET_READ, CAP_BPF, 0, 0, 0) < 0 ? CAP_SYS_ADMIN : CAP_BPF;
-
-	capng_clear(CAPNG_SELECT_BOTH);
-	if (capng_updatev(CAPNG_ADD, type, CAP_NET_ADMIN, bpf, -1) || capng_apply(CAPNG_SELECT_BOTH))
-		return tg_error(e, -EPERM, "cannot give up root's rights (root is needed to start)");
-	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) || prctl(PR_SET_DUMPABLE, 0, 0, 0, 0))
-		return tg_error(e, -errno, "cannot seal the process: %s", strerror(errno));
-	return 0;
-}
-
-void process_notify(const char *state)
+void notify(const char *state)
 {
 	const char *path = getenv("NOTIFY_SOCKET");
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
@@ -45,4 +28,26 @@ void process_notify(const char *state)
 	(void)sendto(fd, state, strlen(state), MSG_NOSIGNAL, (const struct sockaddr *)&address,
 		     (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len));
 	close(fd);
+}
+
+/* The whole of $NAME as a number above 0, else 0. */
+static uint64_t number_of(const char *name)
+{
+	const char *text = getenv(name);
+	unsigned long long value;
+	char *end;
+
+	if (!text || text[0] < '0' || text[0] > '9')
+		return 0;
+	errno = 0;
+	value = strtoull(text, &end, 10);
+	return errno || *end ? 0 : value;
+}
+
+uint64_t notify_watchdog_us(void)
+{
+	/* a variable that some ancestor left behind is not for us */
+	if (getenv("WATCHDOG_PID") && number_of("WATCHDOG_PID") != (uint64_t)getpid())
+		return 0;
+	return number_of("WATCHDOG_USEC") / 2;
 }

@@ -52,6 +52,16 @@ wait_until()
 	done
 }
 
+# flip_byte FILE OFFSET: makes that byte another one, whatever it was
+flip_byte()
+{
+	local byte
+
+	byte=$(od -An -tu1 -j "$2" -N 1 "$1") || return
+	# shellcheck disable=SC2059 # the format is the byte
+	printf "\\x$(printf %x $((byte ^ 0xff)))" | dd of="$1" bs=1 seek="$2" conv=notrunc status=none
+}
+
 # finish: the count, and the exit status that belongs to it.
 finish()
 {

@@ -41,8 +41,10 @@ const struct dataplane *fixture(void)
 	skel->rodata->tunnel_l2_len = TG_L2_LEN;
 	dataplane.queues = TG_MAX_QUEUES;
 	dataplane.room = ROOM;
+	dataplane.paced = 1;
 	if (bpf_map__set_max_entries(skel->maps.peers, ROOM) ||
-	    bpf_map__set_max_entries(skel->maps.sessions, TG_MAX_QUEUES * ROOM))
+	    bpf_map__set_max_entries(skel->maps.sessions, TG_MAX_QUEUES * ROOM) ||
+	    bpf_map__set_max_entries(skel->maps.paced_sessions, ROOM))
 		die("cannot size the maps");
 	if (guardian_bpf__load(skel))
 		die("the kernel refuses the programs");
@@ -75,9 +77,10 @@ void fixture_policy(const char *text)
 		queue.class = compiled->queues[i].class;
 		queue.first = i * ROOM;
 		queue.room = ROOM;
+		queue.next = i;
 		ids[i] = i;
 		for (unsigned n = 0; n < ROOM && !ret; n++)
-			ret = dataplane_session_clear(dp, queue.first + n, &e);
+			ret = dataplane_session_clear(dp, queue.first + n, i, &e);
 		if (!ret)
 			ret = dataplane_queue_set(dp, i, &queue, &e);
 	}
@@ -135,6 +138,7 @@ struct outcome fixture_run(enum dp_prog prog, const struct run *run)
 	o.len = opts.data_size_out;
 	o.priority = ctx.priority;
 	o.tstamp = ctx.tstamp;
+	o.mark = ctx.mark;
 	return o;
 }
 
@@ -144,4 +148,13 @@ struct tg_stats fixture_stats(enum tg_direction direction, unsigned class)
 
 	dataplane_stats_get(fixture(), direction, class, &st, NULL);
 	return st;
+}
+
+void fixture_clear_spending(void)
+{
+	const struct tg_spending none = { .reserved = 0 };
+	const uint32_t zero = 0;
+
+	if (bpf_map_update_elem(fixture()->maps[DP_SPENDING], &zero, &none, BPF_F_LOCK))
+		die("cannot clear what is spent");
 }

@@ -19,7 +19,7 @@ struct outcome {
 	int verdict;		/* TC_ACT_* */
 	size_t len;		/* of the frame, Ethernet header included */
 	uint8_t frame[PACKET_ROOM];
-	uint32_t priority;
+	uint32_t priority, mark;
 	uint64_t tstamp;	/* when fq is to send it */
 	uint64_t reasons[TG_REASON_COUNT]; /* what this run counted */
 };
@@ -31,5 +31,8 @@ const struct dataplane *fixture(void);
 void fixture_policy(const char *text);
 struct outcome fixture_run(enum dp_prog prog, const struct run *run);
 struct tg_stats fixture_stats(enum tg_direction direction, unsigned class);
+
+/* Nothing is spent of the budget of dummies. */
+void fixture_clear_spending(void);
 
 #endif

@@ -622,3 +622,139 @@ TEST(bpf_guard, random_packets_leave_in_a_stated_size_or_not_at_all)
 				     (size <= 1024 && size % 16 == 0));
 	}
 }
+
+#define AGENT_POLICY(fail)                                                                                   \
+	"version = 1; name = \"t\"; policy_version = 1L; role = \"edge\"; profile = \"lab\"; fail = \"" fail \
+	"\"; engine = \"queue\";\n"                                                                          \
+	"tunnels = ( { name = \"tg0\"; external = \"wgx\"; mtu = 1420; default = \"c\";\n"                   \
+	" dummy = { source = \"fd54::2\"; target = \"fd54::1\"; }; classes = (\n"                            \
+	" { name = \"c\"; defence = \"constant\"; cell = 256; period = \"5ms\"; session = \"always\"; },\n"  \
+	" { name = \"p\"; defence = \"pad\"; cell = 512; } ); } );\n"                                        \
+	"rules = ( { tunnel = \"tg0\"; class = \"p\"; to = ( \"10.7.0.0/16\" ); } );\n"
+
+/* What the agent paces passes in place with its mark, and not at all without, unless the policy fails open.
+ */
+TEST(bpf_guard, only_what_the_agent_released)
+{
+	const struct packet_spec packet = { V4("10.1.9.9"), .proto = IPPROTO_UDP, .payload = 10 };
+	const struct packet_spec large = { V4("10.1.9.9"), .proto = IPPROTO_UDP, .payload = 300 };
+	const struct packet_spec other = { V4("10.7.0.1"), .proto = IPPROTO_UDP, .payload = 10 };
+	struct outcome o;
+
+	fixture_policy(AGENT_POLICY("closed"));
+	o = fixture_run(DP_EGRESS, &(struct run){ .packet = &packet });
+	CU_ASSERT_EQUAL(o.verdict, TC_ACT_SHOT);
+	CU_ASSERT_EQUAL(o.reasons[TG_DROP_UNRELEASED], 1);
+	CU_ASSERT_EQUAL(fixture_stats(TG_OUT, 0).drop_packets, 1);
+	o = fixture_run(DP_EGRESS, &(struct run){ .packet = &packet, .mark = TG_MARK_PACED | 5 });
+	CU_ASSERT_EQUAL(o.verdict, TC_ACT_OK);
+	CU_ASSERT_EQUAL(o.len, 256 + TG_L2_LEN);
+	CU_ASSERT_EQUAL(o.reasons[TG_PASS_CELL_REAL], 1);
+	CU_ASSERT_EQUAL(o.mark, 5);
+	CU_ASSERT_EQUAL(fixture_stats(TG_OUT, 0).real_packets, 1);
+	/* the other reasons come first: they say more */
+	o = fixture_run(DP_EGRESS, &(struct run){ .packet = &large });
+	CU_ASSERT_EQUAL(o.reasons[TG_DROP_OVERSIZE], 1);
+	/* a class without a schedule has no need of the agent */
+	o = fixture_run(DP_EGRESS, &(struct run){ .packet = &other });
+	CU_ASSERT_EQUAL(o.verdict, TC_ACT_OK);
+	CU_ASSERT_EQUAL(o.len, 512 + TG_L2_LEN);
+	fixture_policy(AGENT_POLICY("open"));
+	o = fixture_run(DP_EGRESS, &(struct run){ .packet = &packet });
+	CU_ASSERT_EQUAL(o.verdict, TC_ACT_OK);
+	CU_ASSERT_EQUAL(o.len, 256 + TG_L2_LEN);
+	CU_ASSERT_EQUAL(o.reasons[TG_PASS_PADDED], 1);
+}
+
+TEST(bpf_guard, dummies_of_the_agent)
+{
+	struct packet_spec dummy = { V6("fd54::1"), .proto = IPPROTO_NONE, .payload = 256 - 40 };
+	struct tg_policy *policy = NULL;
+	struct outcome o;
+	uint32_t tag;
+
+	CU_ASSERT_EQUAL_FATAL(
+		tg_policy_parse(AGENT_POLICY("closed"), strlen(AGENT_POLICY("closed")), "t", &policy, NULL),
+		0);
+	tag = tg_mark_tag(&policy->tunnels[0]);
+	tg_policy_free(policy);
+	fixture_policy(AGENT_POLICY("closed"));
+	o = fixture_run(DP_EGRESS,
+			&(struct run){ .packet = &dummy, .mark = TG_MARK_PACED | TG_MARK_OF_CLASS(0) | tag });
+	CU_ASSERT_EQUAL(o.verdict, TC_ACT_OK);
+	CU_ASSERT_EQUAL(o.len, 256 + TG_L2_LEN);
+	CU_ASSERT_EQUAL(o.mark, 0);
+	CU_ASSERT_EQUAL(o.reasons[TG_PASS_CELL_DUMMY], 1);
+	CU_ASSERT_EQUAL(fixture_stats(TG_OUT, 0).dummy_packets, 1);
+	CU_ASSERT_EQUAL(fixture_stats(TG_OUT, 0).dummy_bytes, 256);
+	CU_ASSERT_EQUAL(fixture_stats(TG_OUT, 0).real_packets, 0);
+	/* of another list of classes, of a class that nobody paces, of none */
+	o = fixture_run(DP_EGRESS, &(struct run){ .packet = &dummy,
+						  .mark = TG_MARK_PACED | TG_MARK_OF_CLASS(0) |
+							  (tag ^ 1u << TG_MARK_TAG_SHIFT) });
+	CU_ASSERT_EQUAL(o.reasons[TG_DROP_STRAY], 1);
+	o = fixture_run(DP_EGRESS,
+			&(struct run){ .packet = &dummy, .mark = TG_MARK_PACED | TG_MARK_OF_CLASS(1) | tag });
+	CU_ASSERT_EQUAL(o.reasons[TG_DROP_STRAY], 1);
+	o = fixture_run(DP_EGRESS, &(struct run){ .packet = &dummy, .mark = TG_MARK_PACED | tag });
+	CU_ASSERT_EQUAL(o.reasons[TG_DROP_STRAY], 1);
+}
+
+/* The agent goes by the policy before for a moment: its slots are not left empty, nor seen by their size. */
+TEST(bpf_guard, dummies_of_the_agent_take_the_new_size)
+{
+	static const unsigned before[] = { 48, 255, 257, 700 };
+	struct packet_spec dummy = { V6("fd54::1"), .proto = IPPROTO_NONE };
+	struct tg_policy *policy = NULL;
+	struct run run = { .packet = &dummy };
+
+	CU_ASSERT_EQUAL_FATAL(
+		tg_policy_parse(AGENT_POLICY("closed"), strlen(AGENT_POLICY("closed")), "t", &policy, NULL),
+		0);
+	run.mark = TG_MARK_PACED | TG_MARK_OF_CLASS(0) | tg_mark_tag(&policy->tunnels[0]);
+	tg_policy_free(policy);
+	fixture_policy(AGENT_POLICY("closed"));
+	for (unsigned i = 0; i < sizeof(before) / sizeof(before[0]); i++) {
+		struct outcome o;
+
+		dummy.payload = before[i] - 40;
+		o = fixture_run(DP_EGRESS, &run);
+		CU_ASSERT_EQUAL(o.verdict, TC_ACT_OK);
+		CU_ASSERT_EQUAL(o.len, 256 + TG_L2_LEN);
+		/* the length that its own header tells, is the new one as well */
+		CU_ASSERT_EQUAL(o.frame[TG_L2_LEN + 4] << 8 | o.frame[TG_L2_LEN + 5], 256 - 40);
+		CU_ASSERT_EQUAL(o.reasons[TG_PASS_CELL_DUMMY], 1);
+	}
+	CU_ASSERT_EQUAL(fixture_stats(TG_OUT, 0).dummy_packets, 4);
+	CU_ASSERT_EQUAL(fixture_stats(TG_OUT, 0).dummy_bytes, 4 * 256);
+}
+
+/* The agent's dummies are asked for like the kernel's: 256 bytes and 60 around them, of 1000 a day. */
+TEST(bpf_guard, dummies_of_the_agent_have_a_budget)
+{
+	const char *text =
+		"version = 1; name = \"t\"; policy_version = 1L; role = \"edge\"; profile = \"lab\"; "
+		"engine = \"queue\";\n"
+		"tunnels = ( { name = \"tg0\"; external = \"wgx\"; mtu = 1420;\n"
+		" budget = { dummy_bytes_per_day = 1000; };\n"
+		" dummy = { source = \"fd54::2\"; target = \"fd54::1\"; }; classes = (\n"
+		" { name = \"c\"; defence = \"constant\"; cell = 256; period = \"5ms\"; session = "
+		"\"always\"; } ); } );\n";
+	const struct packet_spec dummy = { V6("fd54::1"), .proto = IPPROTO_NONE, .payload = 256 - 40 };
+	struct tg_policy *policy = NULL;
+	struct run run = { .packet = &dummy };
+
+	CU_ASSERT_EQUAL_FATAL(tg_policy_parse(text, strlen(text), "t", &policy, NULL), 0);
+	run.mark = TG_MARK_PACED | TG_MARK_OF_CLASS(0) | tg_mark_tag(&policy->tunnels[0]);
+	tg_policy_free(policy);
+	fixture_policy(text);
+	fixture_clear_spending();
+	for (unsigned i = 0; i < 5; i++) {
+		struct outcome o = fixture_run(DP_EGRESS, &run);
+
+		CU_ASSERT_EQUAL(o.verdict, i < 3 ? TC_ACT_OK : TC_ACT_SHOT);
+		CU_ASSERT_EQUAL(o.reasons[i < 3 ? TG_PASS_CELL_DUMMY : TG_PASS_CELL_WITHHELD], 1);
+	}
+	CU_ASSERT_EQUAL(fixture_stats(TG_OUT, 0).dummy_packets, 3);
+	CU_ASSERT_EQUAL(fixture_stats(TG_OUT, 0).violations[TG_VIOLATION_DAY], 2);
+}

@@ -26,24 +26,25 @@ static const struct packet_spec small = {
 	.family = 4, .src = "10.84.0.2", .dst = "10.1.0.1", .proto = IPPROTO_UDP, .payload = 10
 };
 
-static struct outcome frame_run(enum dp_prog prog, unsigned kind, unsigned queue, uint64_t when)
+static struct outcome frame_run(enum dp_prog prog, const struct tg_ether_meta *meta)
 {
-	const struct tg_ether_meta meta = {
-		.departs_ns = when, .kind = (uint16_t)kind, .queue = (uint8_t)queue, .h_proto = 0xdd86
-	};
 	const struct packet_spec dummy = {
 		.family = 6, .src = "fd54::2", .dst = "fd54::1", .proto = IPPROTO_NONE, .payload = 120
 	};
 	uint8_t frame[PACKET_ROOM] = { 0 };
 	size_t len = packet_build(&dummy, frame);
 
-	memcpy(frame, &meta, sizeof(meta));
+	memcpy(frame, meta, sizeof(*meta));
 	return fixture_run(prog, &(struct run){ .frame = frame, .frame_len = len });
 }
 
-static struct outcome tick(void)
+static struct outcome kind_run(enum dp_prog prog, unsigned kind, unsigned queue)
 {
-	return frame_run(DP_METRONOME, TG_CELL_TICK, 0, 0);
+	const struct tg_ether_meta meta = { .kind = (uint8_t)kind,
+					    .queue = (uint8_t)queue,
+					    .h_proto = 0xdd86 };
+
+	return frame_run(prog, &meta);
 }
 
 static struct tg_metronome_state state(void)
@@ -52,6 +53,22 @@ static struct tg_metronome_state state(void)
 
 	dataplane_metronome_state(fixture(), 0, &s, NULL);
 	return s;
+}
+
+/* The packet whose turn it is; both are put in first when there is none. */
+static struct outcome tick(void)
+{
+	struct tg_ether_meta meta = { .kind = TG_CELL_START, .h_proto = 0xdd86 };
+	struct tg_twins clocks = state().clocks;
+
+	for (meta.number = 0; meta.number < TG_TWINS; meta.number++)
+		if (!clocks.number[meta.number])
+			frame_run(DP_METRONOME, &meta);
+	clocks = state().clocks;
+	meta = (struct tg_ether_meta){ .kind = TG_CELL_TICK,
+				       .peer = clocks.number[!clocks.last],
+				       .h_proto = 0xdd86 };
+	return frame_run(DP_METRONOME, &meta);
 }
 
 static void wait_ms(long ms)
@@ -147,7 +164,7 @@ TEST(bpf_metronome, the_fq_clock_is_told_when)
 	memcpy(&meta, o.frame, sizeof(meta));
 	/* nothing is due: a tick later */
 	CU_ASSERT_EQUAL(meta.departs_ns, state().last_tick_ns + 1000000);
-	o = frame_run(DP_TIMED, TG_CELL_TICK, 0, meta.departs_ns);
+	o = frame_run(DP_TIMED, &meta);
 	CU_ASSERT(o.verdict == TC_ACT_OK && o.reasons[TG_PASS_TIMED] == 1);
 	CU_ASSERT_EQUAL(o.tstamp, meta.departs_ns);
 	/* something is: at its time, or at once */
@@ -164,11 +181,35 @@ TEST(bpf_metronome, the_fq_clock_is_told_when)
 TEST(bpf_metronome, strangers_are_refused)
 {
 	fixture_policy(POLICY(FRONT));
-	CU_ASSERT_EQUAL(frame_run(DP_METRONOME, 0x1234, 0, 0).reasons[TG_DROP_STRAY], 1);
-	CU_ASSERT_EQUAL(frame_run(DP_METRONOME, TG_CELL_TICK, 7, 0).reasons[TG_DROP_STRAY], 1);
-	CU_ASSERT_EQUAL(frame_run(DP_METRONOME, TG_CELL_TICK, 200, 0).reasons[TG_DROP_STRAY], 1);
-	CU_ASSERT_EQUAL(frame_run(DP_TIMED, TG_CELL_REAL, 0, 5).reasons[TG_DROP_STRAY], 1);
-	CU_ASSERT_EQUAL(frame_run(DP_METRONOME, TG_CELL_START, 0, 0).reasons[TG_PASS_CELL_START], 1);
+	tick();
+	CU_ASSERT_EQUAL(kind_run(DP_METRONOME, 'x', 0).reasons[TG_DROP_STRAY], 1);
+	CU_ASSERT_EQUAL(kind_run(DP_METRONOME, TG_CELL_TICK, 7).reasons[TG_DROP_STRAY], 1);
+	CU_ASSERT_EQUAL(kind_run(DP_METRONOME, TG_CELL_TICK, 200).reasons[TG_DROP_STRAY], 1);
+	CU_ASSERT_EQUAL(kind_run(DP_TIMED, TG_CELL_REAL, 0).reasons[TG_DROP_STRAY], 1);
+	/* under a number that nobody gave away */
+	CU_ASSERT_EQUAL(kind_run(DP_METRONOME, TG_CELL_TICK, 0).reasons[TG_DROP_STRAY], 1);
+	CU_ASSERT_EQUAL(kind_run(DP_METRONOME, TG_CELL_START, 0).reasons[TG_PASS_CELL_START], 1);
+}
+
+TEST(bpf_metronome, a_lost_packet_comes_back)
+{
+	struct tg_ether_meta meta = { .kind = TG_CELL_TICK, .h_proto = 0xdd86 };
+	unsigned made = 0;
+	struct outcome o;
+
+	fixture_policy(POLICY(FRONT " clock = \"fq\";"));
+	tick();
+	meta.peer = state().clocks.number[0];
+	for (unsigned i = 0; i <= TG_TWINS_ALONE + 1 && !made; i++) {
+		o = frame_run(DP_METRONOME, &meta);
+		made = o.reasons[TG_NOTE_TWIN];
+		CU_ASSERT_EQUAL(o.verdict, TC_ACT_REDIRECT);
+	}
+	CU_ASSERT_EQUAL(made, 1);
+	CU_ASSERT_EQUAL(state().clocks.number[1], 3);
+	memcpy(&meta, o.frame, sizeof(meta));
+	CU_ASSERT_EQUAL(meta.peer, state().clocks.number[0]);
+	CU_ASSERT_EQUAL(meta.departs_ns, state().last_tick_ns + 1000000);
 }
 
 TEST(bpf_metronome, a_class_whose_metronome_is_missing_fails_closed)

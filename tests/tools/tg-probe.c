@@ -35,7 +35,7 @@ enum {
 struct probe {
 	struct tool_ends ends;
 	uint64_t count, flows, min_bytes, max_bytes, tos;
-	double interval_us, linger_s;
+	double interval_us, seconds, linger_s;
 	int64_t *sent_ns, *arrived_ns; /* by number; 0 = not */
 	uint64_t sent, refused, received, duplicated, reordered, corrupt;
 	sem_t listening;
@@ -199,10 +199,13 @@ static int send_one(struct probe *p, int fd, uint32_t number, struct tg_error *e
 
 static int send_all(struct probe *p, const int *fds, struct tg_error *e)
 {
-	int64_t due_ns = tool_now_ns(CLOCK_MONOTONIC);
+	int64_t begun_ns = tool_now_ns(CLOCK_MONOTONIC), due_ns = begun_ns;
+	int64_t limit_ns = (int64_t)(p->seconds * TOOL_NS_PER_S);
 	int ret = 0;
 
 	for (uint32_t i = 0; i < p->count && !ret; i++) {
+		if (limit_ns && tool_now_ns(CLOCK_MONOTONIC) - begun_ns >= limit_ns)
+			break;
 		struct timespec due = tool_timespec(due_ns);
 
 		if (p->interval_us > 0)
@@ -277,14 +280,14 @@ static json_t *result(const struct probe *p)
 {
 	json_t *first = json_null();
 
-	for (uint64_t i = p->count; i-- > 0;)
+	for (uint64_t i = p->sent + p->refused; i-- > 0;)
 		if (!p->arrived_ns[i])
 			first = json_integer((json_int_t)i);
 	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o}", "sent", (json_int_t)p->sent,
 			 "refused", (json_int_t)p->refused, "received", (json_int_t)p->received, "lost",
-			 (json_int_t)(p->count - p->received), "duplicated", (json_int_t)p->duplicated,
-			 "reordered", (json_int_t)p->reordered, "corrupt", (json_int_t)p->corrupt,
-			 "first_lost", first, "delay_us", delays(p));
+			 (json_int_t)(p->sent + p->refused - p->received), "duplicated",
+			 (json_int_t)p->duplicated, "reordered", (json_int_t)p->reordered, "corrupt",
+			 (json_int_t)p->corrupt, "first_lost", first, "delay_us", delays(p));
 }
 
 static int probe_run(struct probe *p, struct tg_error *e)
@@ -299,10 +302,10 @@ static int probe_run(struct probe *p, struct tg_error *e)
 		ret = run(p, e);
 	if (!ret)
 		ret = tool_print_json(result(p), e);
-	if (!ret && (p->received != p->count || p->corrupt || p->duplicated))
+	if (!ret && (p->received != p->sent + p->refused || p->corrupt || p->duplicated))
 		ret = tg_error(e, -EIO,
 			       "%llu of %llu datagrams arrived once, %llu twice, %llu were not right",
-			       (unsigned long long)p->received, (unsigned long long)p->count,
+			       (unsigned long long)p->received, (unsigned long long)(p->sent + p->refused),
 			       (unsigned long long)p->duplicated, (unsigned long long)p->corrupt);
 	free(p->sent_ns);
 	free(p->arrived_ns);
@@ -320,6 +323,7 @@ static void usage(FILE *f)
 	      "  --server-netns PATH  network namespace of the receiver\n"
 	      "  --count N            datagrams (default 1000)\n"
 	      "  --interval US        microseconds from one to the next; 0 (default): without a pause\n"
+	      "  --seconds S          fewer than --count if that would take longer; 0 (default): all\n"
 	      "  --sizes MIN-MAX      bytes of payload, each size in turn (default 64-64, from 4 to 8192)\n"
 	      "  --flows N            source ports, used in turn (default 1)\n"
 	      "  --tos N              DSCP and ECN of the datagrams: the value of that byte (default 0)\n"
@@ -350,6 +354,7 @@ static int parse_options(struct probe *p, int argc, char **argv, struct tg_error
 		TOOL_ENDS_OPTIONS,
 		{ "count", required_argument, NULL, 'n' },
 		{ "interval", required_argument, NULL, 'i' },
+		{ "seconds", required_argument, NULL, 's' },
 		{ "sizes", required_argument, NULL, 'z' },
 		{ "flows", required_argument, NULL, 'f' },
 		{ "linger", required_argument, NULL, 'l' },
@@ -367,6 +372,9 @@ static int parse_options(struct probe *p, int argc, char **argv, struct tg_error
 			break;
 		case 'i':
 			ret = tool_parse_real(optarg, "--interval", 0, 1e7, &p->interval_us, e);
+			break;
+		case 's':
+			ret = tool_parse_real(optarg, "--seconds", 0, 3600, &p->seconds, e);
 			break;
 		case 'z':
 			ret = parse_sizes(p, optarg, e);

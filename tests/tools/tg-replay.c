@@ -36,11 +36,15 @@
 /* how often a waiting side looks whether the other one has failed */
 enum { POLL_MS = 200 };
 
+/* a robot that answers so soon has not waited for its tick */
+enum { AT_ONCE_NS = 1000000 };
+
 struct message {
 	uint32_t session;
 	int direction;		/* TRACE_TO_* */
 	uint32_t bytes;
 	int64_t think_ns;	/* since the message before it, or the connection */
+	int64_t trace_ns;	/* since the session's first packet */
 	int64_t sent_ns, received_ns; /* CLOCK_MONOTONIC; 0 = not yet */
 };
 
@@ -56,7 +60,7 @@ struct replay {
 	struct tool_ends ends;
 	const char *delays_path;
 	bool robot_listens, want_rt;
-	double gap_s, timeout_s, max_s;
+	double gap_s, timeout_s, max_s, tick_us;
 	uint64_t seed;
 	struct message *messages;
 	size_t message_count;
@@ -266,10 +270,29 @@ static int receive_message(struct side *side, int fd, size_t index)
 	return 0;
 }
 
+/*
+ * When a message is due whose think time counts from `from_ns`. With --tick a robot waits, as real ones do,
+ * for the place of its control tick at which the trace has the message: whole ticks of its think time are
+ * kept, and of the rest it takes what is left up to that place, however long the message before was on its
+ * way. What it answers at once is no matter of the tick.
+ */
+static int64_t due_at(const struct replay *r, const struct message *m, int64_t from_ns, int64_t started_ns)
+{
+	int64_t tick_ns = (int64_t)(r->tick_us * 1000), place_ns, ahead_ns;
+
+	if (!tick_ns || m->direction == TRACE_TO_ROBOT || m->think_ns < AT_ONCE_NS)
+		return from_ns + m->think_ns;
+	from_ns += m->think_ns / tick_ns * tick_ns;
+	place_ns = started_ns + m->trace_ns % tick_ns;
+	ahead_ns = (place_ns - from_ns) % tick_ns;
+	return from_ns + (ahead_ns < 0 ? ahead_ns + tick_ns : ahead_ns);
+}
+
 /* Plays this side's part of one session on the connection `fd`, whose think times count from `from_ns`. */
 static int play_messages(struct side *side, int fd, const struct session *s, int64_t from_ns)
 {
 	const struct replay *r = side->replay;
+	int64_t started_ns = from_ns;
 	int ret;
 
 	for (size_t i = s->first; i < s->first + s->count; i++) {
@@ -278,7 +301,7 @@ static int play_messages(struct side *side, int fd, const struct session *s, int
 		if (m->direction == side->sends) {
 			/* counted from when it was due, not from when it woke up, so that lateness does not
 			 * add up */
-			from_ns += m->think_ns;
+			from_ns = due_at(r, m, from_ns, started_ns);
 			ret = sleep_until(side, from_ns);
 			if (!ret)
 				ret = send_message(side, fd, i);
@@ -462,6 +485,7 @@ static int add_session(struct replay *r, const char *path, const struct trace *t
 			.direction = row->direction,
 			.bytes = row->payload_bytes,
 			.think_ns = (row->time_us - previous_us) * 1000,
+			.trace_ns = (row->time_us - start_us) * 1000,
 		};
 		previous_us = row->time_us;
 	}
@@ -639,6 +663,10 @@ static void usage(FILE *f)
 	      "  --client-netns PATH  network namespace of the connecting side (default: where it was "
 	      "started)\n"
 	      "  --server-netns PATH  network namespace of the listening side\n"
+	      "  --tick US            the robot answers on its control tick of so many microseconds, at the "
+	      "place of it\n"
+	      "                       where the trace has the answer (default: after the trace's think "
+	      "time)\n"
 	      "  --gap S              seconds between sessions (default 1)\n"
 	      "  --seconds S          play only what the trace sends in its first S seconds\n"
 	      "  --timeout S          give up after S seconds (default: twice the traces' length and 30 s)\n"
@@ -664,6 +692,7 @@ static int parse_options(struct replay *r, int argc, char **argv, struct tg_erro
 	static const struct option options[] = {
 		TOOL_ENDS_OPTIONS,
 		{ "listen", required_argument, NULL, 'l' },
+		{ "tick", required_argument, NULL, 'T' },
 		{ "gap", required_argument, NULL, 'g' },
 		{ "seconds", required_argument, NULL, 'n' },
 		{ "timeout", required_argument, NULL, 't' },
@@ -680,6 +709,9 @@ static int parse_options(struct replay *r, int argc, char **argv, struct tg_erro
 		switch (c) {
 		case 'l':
 			ret = parse_listen(r, optarg, e);
+			break;
+		case 'T':
+			ret = tool_parse_real(optarg, "--tick", 1000, 1e6, &r->tick_us, e);
 			break;
 		case 'g':
 			ret = tool_parse_real(optarg, "--gap", 0, 3600, &r->gap_s, e);

@@ -21,6 +21,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "common/punctual.h"
 #include "common/tool.h"
 #include "common/wire_packet.h"
 #include "common/wire_stats.h"
@@ -52,6 +53,7 @@ struct capture {
 	uint64_t kinds[WIRE_KINDS];
 	uint64_t undirected;	/* tunnel packets that are neither from nor to the edge */
 	uint64_t malformed, oversize, drops;
+	struct punctual_result machine;
 };
 
 struct batch {
@@ -305,6 +307,7 @@ static int print_capture(struct capture *c, struct tg_error *e)
 	if (ret)
 		return ret;
 	json_object_set_new(o, "clear_packets", json_integer((json_int_t)c->kinds[WIRE_CLEAR]));
+	json_object_set_new(o, "control_packets", json_integer((json_int_t)c->kinds[WIRE_CONTROL]));
 	json_object_set_new(o, "fragments", json_integer((json_int_t)c->kinds[WIRE_FRAGMENT]));
 	json_object_set_new(o, "link_packets", json_integer((json_int_t)c->kinds[WIRE_LINK]));
 	json_object_set_new(o, "undirected", json_integer((json_int_t)c->undirected));
@@ -312,6 +315,11 @@ static int print_capture(struct capture *c, struct tg_error *e)
 	json_object_set_new(o, "oversize", json_integer((json_int_t)c->oversize));
 	json_object_set_new(o, "drops", json_integer((json_int_t)c->drops));
 	json_object_set_new(o, "start_us", json_integer((json_int_t)c->start_ns / 1000));
+	if (c->machine.wakes)
+		json_object_set_new(o, "machine",
+				    json_pack("{s:I, s:I, s:f}", "wakes", (json_int_t)c->machine.wakes,
+					      "late", (json_int_t)c->machine.late, "worst_us",
+					      (double)c->machine.worst_ns / 1e3));
 	json_object_set_new(o, "duration_s", json_real((double)(c->closed_ns - c->opened_ns) / 1e9));
 	return tool_print_json(o, e);
 }
@@ -340,6 +348,7 @@ static int by_time(const void *a, const void *b)
 static int run_capture(const struct options *o, struct tg_error *e)
 {
 	struct capture c = { .o = o, .fd = -1, .signals = -1 };
+	struct punctual *punctual = NULL;
 	int ret;
 
 	ret = open_signals(&c, e);
@@ -349,12 +358,15 @@ static int run_capture(const struct options *o, struct tg_error *e)
 		ret = open_headers(&c, e);
 	if (!ret)
 		ret = open_socket(&c, e);
+	if (!ret && o->period_us > 0)
+		ret = punctual_start((int64_t)(o->period_us * 1000), &punctual, e);
 	c.opened_ns = tool_now_ns(CLOCK_MONOTONIC);
 	if (!ret)
 		ret = announce(o->ready, e);
 	if (!ret)
 		ret = record_packets(&c, e);
 	c.closed_ns = tool_now_ns(CLOCK_MONOTONIC);
+	punctual_stop(punctual, &c.machine);
 	if (!ret)
 		ret = read_drops(&c, e);
 	if (!ret && c.log.count)
@@ -425,17 +437,22 @@ static void usage(FILE *f)
 	      "  --interface IF       the link\n"
 	      "  --netns PATH         network namespace that it is in (default: where it was started)\n"
 	      "  --a ADDR             outer address of the edge (from it is up); may be given several times\n"
+	      "  --control ADDR       the Platform's address: TCP with it is counted apart; may be given "
+	      "several times\n"
 	      "  --port P             UDP port of a tunnel; may be given several times (default: any with "
 	      "WireGuard in)\n"
 	      "  --duration S         end after S seconds (default: at SIGINT or SIGTERM)\n"
-	      "  --period US          fit a grid of this period and report the error\n"
+	      "  --period US          fit a grid of this period and report the error; recording, also "
+	      "\"machine\": how\n"
+	      "                       often a sleeper on each processor woke more than half a period late\n"
 	      "  --csv FILE           write " WIRE_CSV_HEADER " of the data packets\n"
 	      "  --csv-all FILE       write " WIRE_CSV_ALL_HEADER
 	      " of all packets of the tunnel; kind 0 = data,\n"
 	      "                       1 = handshake, 2 = keepalive, 3 = other\n"
 	      "  --dump-headers FILE  write every field of every packet's outer headers; kind also 4 = ARP "
 	      "or\n"
-	      "                       neighbour discovery, 5 = later fragment, 6 = outside the tunnel\n"
+	      "                       neighbour discovery, 5 = later fragment, 6 = outside the tunnel, 7 = "
+	      "--control\n"
 	      "  --ready FILE         create FILE when recording has begun\n"
 	      "  --help\n\n"
 	      "Exit status: 0 success (--compare: equal), 1 failed, packets lost or not equal, 2 the call "
@@ -443,15 +460,16 @@ static void usage(FILE *f)
 	      f);
 }
 
-static int add_address(struct wire_filter *filter, const char *text, struct tg_error *e)
+static int add_address(struct wire_address *all, size_t *count, const char *name, const char *text,
+		       struct tg_error *e)
 {
 	int family = strchr(text, ':') ? AF_INET6 : AF_INET;
 
-	if (filter->edge_count == WIRE_MAX_ADDRESSES)
-		return tg_error(e, -EINVAL, "--a: at most %d addresses", WIRE_MAX_ADDRESSES);
-	if (inet_pton(family, text, filter->edge[filter->edge_count].addr) != 1)
-		return tg_error(e, -EINVAL, "--a: '%.60s' is no IPv4 or IPv6 address", text);
-	filter->edge[filter->edge_count++].family = family;
+	if (*count == WIRE_MAX_ADDRESSES)
+		return tg_error(e, -EINVAL, "%s: at most %d addresses", name, WIRE_MAX_ADDRESSES);
+	if (inet_pton(family, text, all[*count].addr) != 1)
+		return tg_error(e, -EINVAL, "%s: '%.60s' is no IPv4 or IPv6 address", name, text);
+	all[(*count)++].family = family;
 	return 0;
 }
 
@@ -488,6 +506,7 @@ static int parse_options(struct options *o, int argc, char **argv, struct tg_err
 		{ "interface", required_argument, NULL, 'i' },
 		{ "netns", required_argument, NULL, 'n' },
 		{ "a", required_argument, NULL, 'a' },
+		{ "control", required_argument, NULL, 'K' },
 		{ "port", required_argument, NULL, 'p' },
 		{ "duration", required_argument, NULL, 'd' },
 		{ "period", required_argument, NULL, 'P' },
@@ -513,7 +532,11 @@ static int parse_options(struct options *o, int argc, char **argv, struct tg_err
 			o->netns = optarg;
 			break;
 		case 'a':
-			ret = add_address(&o->filter, optarg, e);
+			ret = add_address(o->filter.edge, &o->filter.edge_count, "--a", optarg, e);
+			break;
+		case 'K':
+			ret = add_address(o->filter.control, &o->filter.control_count, "--control", optarg,
+					  e);
 			break;
 		case 'p':
 			ret = add_port(&o->filter, optarg, e);

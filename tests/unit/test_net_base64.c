@@ -76,3 +76,45 @@ TEST(net_base64, only_the_alphabet_is_taken)
 		CU_ASSERT_EQUAL(tg_key_from_base64(text, key), strchr(alphabet, c) ? 0 : -EINVAL);
 	}
 }
+
+/* RFC 4648, 10 */
+TEST(net_base64, any_length)
+{
+	static const char *const pairs[][2] = { { "", "" },
+						{ "f", "Zg==" },
+						{ "f"
+						  "o",
+						  "Zm8=" },
+						{ "foo", "Zm9v" },
+						{ "foob", "Zm9vYg==" },
+						{ "fooba", "Zm9vYmE=" },
+						{ "foobar", "Zm9vYmFy" } };
+
+	for (size_t i = 0; i < sizeof(pairs) / sizeof(pairs[0]); i++) {
+		const char *bytes = pairs[i][0], *text = pairs[i][1];
+		char encoded[16], decoded[16];
+		size_t len = 99;
+
+		tg_base64_encode(bytes, strlen(bytes), encoded);
+		CU_ASSERT_STRING_EQUAL(encoded, text);
+		CU_ASSERT_EQUAL(TG_BASE64_LEN(strlen(bytes)), strlen(text));
+		CU_ASSERT_EQUAL(tg_base64_decode(text, strlen(text), decoded, strlen(bytes), &len), 0);
+		CU_ASSERT_EQUAL(len, strlen(bytes));
+		CU_ASSERT_EQUAL(memcmp(decoded, bytes, len), 0);
+		if (len)
+			CU_ASSERT_EQUAL(tg_base64_decode(text, strlen(text), decoded, len - 1, &len),
+					-EMSGSIZE);
+	}
+}
+
+TEST(net_base64, only_canonical_text_of_any_length_is_taken)
+{
+	static const char *const bad[] = { "=",        "==",       "====",  "A===", "AA=",  "AAA",
+					   "Zh==",     "Zm9=",     "Zm8==", "Z=8=", "Zg=g", "Zg\n=",
+					   "AA==AAAA", "AAAA====", "AA-_",  " AAA" };
+	char data[16];
+	size_t len;
+
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+		CU_ASSERT_EQUAL(tg_base64_decode(bad[i], strlen(bad[i]), data, sizeof(data), &len), -EINVAL);
+}

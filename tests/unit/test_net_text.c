@@ -12,23 +12,23 @@
 
 TEST(net_text, htb_options)
 {
-	struct net_clock clock = { .rate = 34800, .period_ns = 5000000, .frame = 174 };
 	struct tc_htb_opt options;
 
-	htb_options(&clock, &options);
-	CU_ASSERT_EQUAL(options.rate.rate, 34800);
-	CU_ASSERT_EQUAL(options.ceil.rate, 34800);
+	htb_options(5000000, &options);
+	/* 200 cells a second, of 16384 whatever their size */
+	CU_ASSERT_EQUAL(options.rate.rate, 3276800);
+	CU_ASSERT_EQUAL(options.ceil.rate, 3276800);
 	CU_ASSERT_EQUAL(options.rate.linklayer, TC_LINKLAYER_ETHERNET);
 	CU_ASSERT_EQUAL(options.ceil.linklayer, TC_LINKLAYER_ETHERNET);
-	/* half a period, in ticks of 64 ns */
-	CU_ASSERT_EQUAL(options.buffer, 2500000 / 64);
+	/* half a period less a sixteenth, in ticks of 64 ns */
+	CU_ASSERT_EQUAL(options.buffer, 2187500 / 64);
 	CU_ASSERT_EQUAL(options.cbuffer, options.buffer);
-	CU_ASSERT_EQUAL(options.quantum, 174);
-	clock.rate = 5000000000ull;
-	htb_options(&clock, &options);
+	CU_ASSERT_EQUAL(options.quantum, 16384);
+	htb_options(2000, &options);
 	CU_ASSERT_EQUAL(options.rate.rate, UINT32_MAX);
-	CU_ASSERT_EQUAL(htb_slack_ticks(100000), 781);
-	CU_ASSERT_EQUAL(htb_slack_ticks(1000000000), 7812500);
+	CU_ASSERT_EQUAL(htb_rate(2000), 8192000000ull);
+	CU_ASSERT_EQUAL(htb_slack_ticks(100000), 683);
+	CU_ASSERT_EQUAL(htb_slack_ticks(1000000000), 6835937);
 }
 
 TEST(net_text, rules_that_mean_the_same_are_equal)
@@ -230,6 +230,40 @@ TEST(net_text, iptables_script)
 							   "LOCAL -j NFQUEUE --queue-num 3"
 							   " --queue-bypass\n-A TENSORGUARD_SAVE" SAVE);
 	free(text);
+}
+
+/* Behind everybody's rules: a verdict ends the table for the packet. */
+TEST(net_text, iptables_hands_paced_tunnels_to_the_agent)
+{
+	struct tg_tunnel tunnel = { .name = "tg0",
+				    .mtu = 1420,
+				    .classes = { { .defence = TG_DEFENCE_CONSTANT, .cell = 1420 } },
+				    .class_count = 1 };
+	struct tg_policy *policy = policy_with(NULL, 0);
+	char *text = NULL, *again = NULL;
+	bool matches = false;
+
+	policy->fail = TG_FAIL_CLOSED;
+	policy->tunnels = &tunnel;
+	policy->tunnel_count = 1;
+	policy->engine = TG_ENGINE_KERNEL;
+	policy->engine_queue = 9;
+	CU_ASSERT_FALSE(iptables_wanted(policy, AF_INET));
+	policy->engine = TG_ENGINE_QUEUE;
+	CU_ASSERT_TRUE(iptables_wanted(policy, AF_INET6));
+	CU_ASSERT_EQUAL_FATAL(iptables_script(policy, AF_INET6, "", &text), 0);
+	CU_ASSERT_PTR_NOT_NULL(strstr(text, "-A POSTROUTING -m comment --comment tensorguard -j "
+					    "TENSORGUARD_PACE\n"));
+	CU_ASSERT_STRING_EQUAL(strstr(without_digest(text), "-A TENSORGUARD_PACE"),
+			       "-A TENSORGUARD_PACE -o tg0 -j NFQUEUE --queue-num 9\n"
+			       "COMMIT\n");
+	CU_ASSERT_EQUAL(iptables_matches(policy, AF_INET6, "", &matches), 0);
+	CU_ASSERT_FALSE(matches);
+	policy->fail = TG_FAIL_OPEN;
+	CU_ASSERT_EQUAL_FATAL(iptables_script(policy, AF_INET, "", &again), 0);
+	CU_ASSERT_PTR_NOT_NULL(strstr(again, " -j NFQUEUE --queue-num 9 --queue-bypass\n"));
+	free(text);
+	free(again);
 }
 
 TEST(net_text, iptables_keeps_matched_packets_in)

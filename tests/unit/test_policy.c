@@ -97,6 +97,46 @@ static struct tg_policy *expect_changed(const char *old, const char *new)
 
 /* ---- what is refused ---- */
 
+/* Only the agent can pace these: a policy that forbids it is a mistake, and "auto" is none. */
+TEST(policy, defences_of_the_agent_need_its_engine)
+{
+	static const char *const classes[] = {
+		"defence = \"jitter\"; distribution = \"uniform\"; delay = \"20ms\";",
+		"defence = \"regulator\"; cell = 160; rate = 200; decay = 0.94; threshold = \"50ms\"; "
+		"dummies = 500; uplink_ratio = 4; hold = \"50ms\"; idle = \"30s\";",
+		"defence = \"lean\"; cell = 208; tick = \"25ms\"; up = ( \"4ms\" ); down = ( \"4ms\" ); "
+		"session = \"65s\"; idle = \"3s\";",
+	};
+	static const char *const names[] = { "jitter", "regulator", "lean" };
+	static const char *const engines[] = { "queue", "auto", "kernel" };
+	char text[1024], message[256];
+
+	for (size_t i = 0; i < 9; i++) {
+		struct tg_policy *policy = NULL;
+		bool bad = i % 3 == 2;
+
+		snprintf(
+			text, sizeof(text),
+			"version = 1; name = \"x\"; policy_version = 1; profile = \"lab\"; engine = \"%s\";\n"
+			"tunnels = ( { name = \"a\"; external = \"wg1\"; dummy = { source = \"fd00::1\"; "
+			"target "
+			"= \"fd00::2\"; };\nclasses = ( { name = \"c\"; %s } ); } );",
+			engines[i % 3], classes[i / 3]);
+		snprintf(message, sizeof(message),
+			 ":3: defence is \"%s\", expected another one under engine = \"kernel\": this one "
+			 "needs "
+			 "engine = \"queue\" or \"auto\"",
+			 names[i / 3]);
+		if (bad) {
+			expect_refused(names[i / 3], text, message);
+			continue;
+		}
+		CU_ASSERT_EQUAL_FATAL(tg_policy_parse(text, strlen(text), "t.conf", &policy, NULL), 0);
+		CU_ASSERT(tg_policy_needs_agent(policy) && tg_policy_is_paced(policy));
+		tg_policy_free(policy);
+	}
+}
+
 /* Cuts the lines up to one that begins with `end` off *p. That line is left there. */
 static char *take_lines(char **p, const char *end)
 {
@@ -734,6 +774,9 @@ static const struct {
 	  1 },
 	{ "policies/lab.conf", TG_PROFILE_LAB, TG_DEFENCE_CONSTANT, 1280, 10000000, 0, 0 },
 	{ "policies/bulk.conf", TG_PROFILE_LAB, TG_DEFENCE_PAD, 1420, 0, 0, 0 },
+	{ "policies/jitter.conf", TG_PROFILE_LAB, TG_DEFENCE_JITTER, 1420, 0, 0, 0 },
+	{ "policies/regulator.conf", TG_PROFILE_LAB, TG_DEFENCE_REGULATOR, 1280, 0, 0, 0 },
+	{ "policies/lean.conf", TG_PROFILE_LAB, TG_DEFENCE_LEAN, 208, 5000000, 65000000000, 0 },
 	{ "policies/gateway.conf", TG_PROFILE_WAREHOUSE, TG_DEFENCE_CONSTANT, 160, 5000000, 65000000000, 1 },
 };
 

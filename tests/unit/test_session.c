@@ -25,14 +25,28 @@ static enum tg_admit admit(struct tg_session_state *s, const struct tg_queue *q,
 {
 	int overdue;
 
-	return tg_session_admit(s, q, now, &overdue);
+	return tg_session_admit(s, q, now, 0, &overdue);
+}
+
+/* The clock cell whose turn it is; both are put in when there is none. */
+static struct tg_cell clock_cell(struct tg_session_state *s, __u64 now)
+{
+	for (__u32 i = 0; i < TG_TWINS; i++)
+		if (!s->clocks.number[i])
+			tg_twins_start(&s->clocks, i);
+	return (struct tg_cell){ .now = now, .number = s->clocks.number[!s->clocks.last] };
+}
+
+static struct tg_cell real_cell(const struct tg_session_state *s, __u64 now, __u64 waited)
+{
+	return (struct tg_cell){ .now = now, .number = s->released + 1, .real = 1, .waited_ns = waited };
 }
 
 /* A cell leaves: the oldest real one that was not seen to leave, or the clock cell. */
 static enum tg_release leave(struct tg_session_state *s, const struct tg_queue *q, __u64 now, int real,
 			     int *ret_extended)
 {
-	const struct tg_cell cell = { .now = now, .number = s->released + 1, .real = (__u32)real };
+	const struct tg_cell cell = real ? real_cell(s, now, 0) : clock_cell(s, now);
 	struct tg_release_notes notes;
 	enum tg_release release = tg_session_release(s, q, &cell, &notes);
 
@@ -44,7 +58,7 @@ static enum tg_release leave(struct tg_session_state *s, const struct tg_queue *
 static enum tg_release slot(struct tg_session_state *s, const struct tg_queue *q, __u64 now,
 			    int *ret_extended)
 {
-	return leave(s, q, now, s->backlog > 0, ret_extended);
+	return leave(s, q, now, tg_session_backlog(s) > 0, ret_extended);
 }
 
 /* Runs slots from `now` on until nothing is sent; returns how many cells went out, at most `most`. */
@@ -78,10 +92,10 @@ TEST(session, one_packet_buys_one_quantum)
 	int extended;
 
 	CU_ASSERT_EQUAL(admit(&s, &quantum, START), TG_ADMIT_OK);
-	CU_ASSERT(s.sessions == 1 && s.started_ns == START && s.backlog == 1);
+	CU_ASSERT(s.sessions == 1 && s.started_ns == START && tg_session_backlog(&s) == 1);
 	CU_ASSERT_EQUAL(slot(&s, &quantum, START, &extended), TG_RELEASE_REAL);
 	CU_ASSERT_EQUAL(1 + run_out(&s, &quantum, START + quantum.period_ns, 10000), quantum.slots);
-	CU_ASSERT(s.extensions == 0 && s.left == 0 && s.backlog == 0);
+	CU_ASSERT(s.extensions == 0 && s.left == 0 && tg_session_backlog(&s) == 0);
 }
 
 /* What the wire shows of one run: which slots carry a cell. */
@@ -180,7 +194,7 @@ TEST(session, a_backlog_keeps_the_session_up)
 		CU_ASSERT_EQUAL(admit(&s, &q, START), TG_ADMIT_OK);
 	/* 250 real cells need two quanta although all came in the first instant */
 	CU_ASSERT_EQUAL(run_out(&s, &q, START, 10000), 400);
-	CU_ASSERT(s.backlog == 0 && s.sessions == 1 && s.extensions == 1);
+	CU_ASSERT(tg_session_backlog(&s) == 0 && s.sessions == 1 && s.extensions == 1);
 }
 
 TEST(session, always_never_ends)
@@ -206,7 +220,7 @@ TEST(session, drop_keeps_to_the_budget)
 
 	for (unsigned i = 0; i < 1000; i++)
 		admitted += admit(&s, &quantum, START) == TG_ADMIT_OK;
-	CU_ASSERT(admitted == 20 && s.backlog == 20);
+	CU_ASSERT(admitted == 20 && tg_session_backlog(&s) == 20);
 	/* each slot makes room for one */
 	for (unsigned i = 0; i < 100; i++) {
 		int extended;
@@ -216,7 +230,7 @@ TEST(session, drop_keeps_to_the_budget)
 		CU_ASSERT_EQUAL(admit(&s, &quantum, START + i * quantum.period_ns), TG_ADMIT_OK);
 		CU_ASSERT_EQUAL(admit(&s, &quantum, START + i * quantum.period_ns), TG_ADMIT_DROP);
 	}
-	CU_ASSERT_EQUAL(s.backlog, 20);
+	CU_ASSERT_EQUAL(tg_session_backlog(&s), 20);
 }
 
 TEST(session, stretch_goes_on_to_the_limit)
@@ -228,7 +242,7 @@ TEST(session, stretch_goes_on_to_the_limit)
 	q.overflow = TG_OVERFLOW_STRETCH;
 	for (unsigned i = 0; i < 1000; i++)
 		admitted += admit(&s, &q, START) != TG_ADMIT_DROP;
-	CU_ASSERT(admitted == 200 && s.backlog == 200);
+	CU_ASSERT(admitted == 200 && tg_session_backlog(&s) == 200);
 }
 
 TEST(session, a_dropped_packet_is_traffic_all_the_same)
@@ -312,7 +326,7 @@ TEST(session, a_packet_from_another_cpus_future_is_not_silence)
 	 * it */
 	admit(&s, &quantum, START + 199 * quantum.period_ns + 1000);
 	slot(&s, &quantum, START + 199 * quantum.period_ns, &extended);
-	CU_ASSERT(extended == 1 && s.left == 200 && s.backlog == 0);
+	CU_ASSERT(extended == 1 && s.left == 200 && tg_session_backlog(&s) == 0);
 }
 
 /* ---- cells that vanish between admission and release ---- */
@@ -327,9 +341,9 @@ TEST(session, a_backlog_that_drifted_is_put_right)
 	/* the device went down and lost them all: only clock cells come out */
 	for (unsigned i = 0; i < TG_STALE_TICKS - 1; i++)
 		leave(&s, &quantum, START + i * quantum.period_ns, 0, &extended);
-	CU_ASSERT(s.backlog == 20 && s.lost == 0);
+	CU_ASSERT(tg_session_backlog(&s) == 20 && s.lost == 0);
 	leave(&s, &quantum, START + TG_STALE_TICKS * quantum.period_ns, 0, &extended);
-	CU_ASSERT(s.backlog == 0 && s.lost == 20);
+	CU_ASSERT(tg_session_backlog(&s) == 0 && s.lost == 20);
 	CU_ASSERT_EQUAL(admit(&s, &quantum, START + S), TG_ADMIT_OK);
 	/* so the session ends; it would have gone on for ever */
 	CU_ASSERT(run_out(&s, &quantum, START + S, 100000) <= 400);
@@ -347,7 +361,7 @@ TEST(session, a_backlog_heals_under_load)
 		CU_ASSERT_EQUAL(admit(&s, &quantum, START), TG_ADMIT_OK);
 	CU_ASSERT_EQUAL(admit(&s, &quantum, START), TG_ADMIT_DROP);
 	tg_session_release(&s, &quantum, &behind_the_purge, &notes);
-	CU_ASSERT(s.backlog == 0 && s.lost == 19);
+	CU_ASSERT(tg_session_backlog(&s) == 0 && s.lost == 19);
 	CU_ASSERT_EQUAL(admit(&s, &quantum, START), TG_ADMIT_OK);
 }
 
@@ -363,7 +377,7 @@ TEST(session, a_full_count_of_an_empty_queue_is_no_deadlock)
 		CU_ASSERT_EQUAL(admit(&s, &quantum, START + 1), TG_ADMIT_OK);
 	CU_ASSERT_EQUAL(admit(&s, &quantum, START + still), TG_ADMIT_DROP);
 	CU_ASSERT_EQUAL(admit(&s, &quantum, START + still + 1), TG_ADMIT_OK);
-	CU_ASSERT(s.backlog == 1 && s.lost == 20);
+	CU_ASSERT(tg_session_backlog(&s) == 1 && s.lost == 20);
 	/* it only stood still: what leaves after all is not lost */
 	for (__u32 i = 1; i <= 21; i++) {
 		const struct tg_cell cell = { .now = START + still + i * quantum.period_ns,
@@ -373,7 +387,7 @@ TEST(session, a_full_count_of_an_empty_queue_is_no_deadlock)
 
 		CU_ASSERT_EQUAL(tg_session_release(&s, &quantum, &cell, &notes), TG_RELEASE_REAL);
 	}
-	CU_ASSERT(s.backlog == 0 && s.lost == 0);
+	CU_ASSERT(tg_session_backlog(&s) == 0 && s.lost == 0);
 }
 
 /* Every cell is admitted, and then released, lost, or waiting: exactly, whatever happens in between. */
@@ -391,7 +405,7 @@ TEST(session, admitted_is_released_lost_and_waiting)
 		__u64 now = START + i * q.period_ns;
 
 		random = random * 1664525u + 1013904223u;
-		if (random >> 31 && tg_session_admit(&s, &q, now, &overdue) != TG_ADMIT_DROP) {
+		if (random >> 31 && tg_session_admit(&s, &q, now, 0, &overdue) != TG_ADMIT_DROP) {
 			queue[tail++ % 512] = s.admitted;
 			admitted++;
 		}
@@ -412,7 +426,7 @@ TEST(session, admitted_is_released_lost_and_waiting)
 			tg_session_release(&s, &q, &cell, &notes);
 			released++;
 		} else if (head == tail) {
-			const struct tg_cell cell = { .now = now };
+			const struct tg_cell cell = clock_cell(&s, now);
 
 			tg_session_release(&s, &q, &cell, &notes);
 		}
@@ -425,13 +439,61 @@ TEST(session, admitted_is_released_lost_and_waiting)
 		released++;
 	}
 	for (unsigned i = 0; i < TG_STALE_TICKS; i++) {
-		const struct tg_cell cell = { .now = START + i * q.period_ns };
+		const struct tg_cell cell = clock_cell(&s, START + i * q.period_ns);
 
 		tg_session_release(&s, &q, &cell, &notes);
 	}
-	CU_ASSERT_EQUAL(s.backlog, 0);
+	CU_ASSERT_EQUAL(tg_session_backlog(&s), 0);
 	CU_ASSERT_EQUAL(s.lost, purged);
 	CU_ASSERT_EQUAL(admitted, released + s.lost);
+}
+
+/* Without the lock or with it: the same state after every packet and every cell, and mostly without it. */
+TEST(session, the_fast_admission_is_the_admission)
+{
+	struct tg_session_state fast = { 0 }, slow = { 0 };
+	unsigned quick = 0, taken = 0;
+	__u32 random = 20261122;
+
+	for (unsigned i = 0; i < 20000; i++) {
+		__u64 now = START + i * quantum.period_ns;
+		int overdue, extended;
+
+		random = random * 1664525u + 1013904223u;
+		if (random >> 31) {
+			taken++;
+			if (tg_session_admit_fast(&fast, &quantum, 0, now + 1, 0))
+				quick++;
+			else
+				tg_session_admit(&fast, &quantum, now + 1, 0, &overdue);
+			tg_session_admit(&slow, &quantum, now + 1, 0, &overdue);
+			CU_ASSERT_FATAL(!memcmp(&fast, &slow, sizeof(fast)));
+		}
+		/* one slot in 64 stays empty: then the clock is overdue for a while */
+		if (random >> 20 & 63) {
+			slot(&fast, &quantum, now + 2, &extended);
+			slot(&slow, &quantum, now + 2, &extended);
+		}
+		CU_ASSERT_FATAL(!memcmp(&fast, &slow, sizeof(fast)));
+	}
+	CU_ASSERT(taken > 9000 && quick > taken * 3 / 4 && quick < taken);
+	/* in another queue's session it decides nothing */
+	CU_ASSERT_EQUAL(tg_session_admit_fast(&fast, &quantum, 1, START, 0), 0);
+}
+
+/* Two cells that read the same number: one counts as lost until the other leaves. */
+TEST(session, a_number_read_twice_does_no_harm)
+{
+	struct tg_session_state s = { 0 };
+	struct tg_cell cell = { .now = START, .number = 2, .real = 1 };
+	struct tg_release_notes notes;
+
+	admit(&s, &quantum, START);
+	admit(&s, &quantum, START);
+	tg_session_release(&s, &quantum, &cell, &notes);
+	CU_ASSERT(tg_session_backlog(&s) == 0 && s.lost == 1);
+	tg_session_release(&s, &quantum, &cell, &notes);
+	CU_ASSERT(tg_session_backlog(&s) == 0 && s.lost == 0 && s.released == 2);
 }
 
 TEST(session, a_clock_cell_that_overtakes_is_no_drift)
@@ -445,9 +507,9 @@ TEST(session, a_clock_cell_that_overtakes_is_no_drift)
 
 		admit(&s, &quantum, now);
 		leave(&s, &quantum, now, 0, &extended);
-		CU_ASSERT_EQUAL(s.backlog, 1);
+		CU_ASSERT_EQUAL(tg_session_backlog(&s), 1);
 		leave(&s, &quantum, now + quantum.period_ns, 1, &extended);
-		CU_ASSERT_EQUAL(s.backlog, 0);
+		CU_ASSERT_EQUAL(tg_session_backlog(&s), 0);
 	}
 	CU_ASSERT_EQUAL(s.lost, 0);
 }
@@ -461,7 +523,7 @@ TEST(session, more_cells_than_were_counted_do_no_harm)
 	for (unsigned i = 0; i < 50; i++)
 		CU_ASSERT_EQUAL(leave(&s, &quantum, START + i * quantum.period_ns, 1, &extended),
 				TG_RELEASE_REAL);
-	CU_ASSERT(s.backlog == 0 && s.released == 0 && s.lost == 0);
+	CU_ASSERT(tg_session_backlog(&s) == 0 && s.released == 0 && s.lost == 0);
 	/* a cell outside a session takes a whole quantum with it */
 	CU_ASSERT_EQUAL(s.left, 150);
 }
@@ -482,9 +544,7 @@ TEST(session, a_stamp_tells_an_age_over_its_wrap)
 /* A cell of a queue under test: a real one says how long it waited. */
 static struct tg_release_notes pass(struct tg_session_state *s, __u64 now, int real, __u64 waited)
 {
-	const struct tg_cell cell = {
-		.now = now, .number = s->released + 1, .real = (__u32)real, .waited_ns = waited
-	};
+	const struct tg_cell cell = real ? real_cell(s, now, waited) : clock_cell(s, now);
 	struct tg_release_notes notes;
 
 	tg_session_release(s, &quantum, &cell, &notes);
@@ -495,7 +555,7 @@ static int arrives(struct tg_session_state *s, __u64 now)
 {
 	int overdue;
 
-	tg_session_admit(s, &quantum, now, &overdue);
+	tg_session_admit(s, &quantum, now, 0, &overdue);
 	return overdue;
 }
 
@@ -537,7 +597,7 @@ TEST(session, a_backlog_holds_the_clock_back_by_right)
 	CU_ASSERT_EQUAL(s.overdue, 0);
 	CU_ASSERT_EQUAL(s.last_clock_ns, START);
 	/* then the queue runs empty: from here on it is due */
-	while (s.backlog) {
+	while (tg_session_backlog(&s)) {
 		now += p;
 		pass(&s, now, 1, 10 * p);
 	}
@@ -614,7 +674,7 @@ TEST(session, a_queue_that_nobody_paces_stops)
 		sent += leave(&s, &quantum, now, 1, &extended) != TG_RELEASE_DROP;
 	}
 	CU_ASSERT(sent > 380 && sent <= 400);
-	CU_ASSERT_EQUAL(s.backlog, 0);
+	CU_ASSERT_EQUAL(tg_session_backlog(&s), 0);
 	/* a paced clock cell mends it */
 	CU_ASSERT_EQUAL(leave(&s, &quantum, now + p, 0, &extended), TG_RELEASE_DUMMY);
 	CU_ASSERT_EQUAL(s.fast, 0);
@@ -634,4 +694,71 @@ TEST(session, late_cells_that_come_together_are_paced_all_the_same)
 			CU_ASSERT_NOT_EQUAL(leave(&s, &quantum, now + k * 1000, 0, &extended),
 					    TG_RELEASE_DROP);
 	}
+}
+
+/* ---- moving to another queue ---- */
+
+enum { OLD = 1, NEW = 2 };
+
+static enum tg_release clock_of(struct tg_session_state *s, unsigned queue, __u64 now)
+{
+	struct tg_twins *t = queue == s->queue ? &s->clocks : &s->waiting;
+	struct tg_cell cell = { .now = now, .queue = queue };
+	struct tg_queue q = quantum;
+	struct tg_release_notes notes;
+
+	for (__u32 i = 0; i < TG_TWINS; i++)
+		if (!t->number[i])
+			tg_session_start_clock(s, queue, i);
+	cell.number = t->number[!t->last];
+	q.slots = 0;
+	q.next = NEW;
+	return tg_session_release(s, &q, &cell, &notes);
+}
+
+/* The new clock waits in silence for the last real cell, and then the old one's cell is dropped. */
+TEST(session, moves_when_its_queue_is_empty)
+{
+	struct tg_session_state s = { .queue = OLD };
+	struct tg_queue q = quantum;
+	int extended;
+
+	q.slots = 0;
+	q.next = OLD;
+	CU_ASSERT_EQUAL(clock_of(&s, OLD, START), TG_RELEASE_DUMMY);
+	admit(&s, &q, START + 1 * MS);
+	CU_ASSERT_EQUAL(clock_of(&s, NEW, START + 3 * MS), TG_RELEASE_IDLE);
+	CU_ASSERT(s.queue == OLD && s.ticks == 1);
+	/* it puts no other clock cell out of the old queue's loop */
+	CU_ASSERT(s.clocks.number[0] == 1 && s.clocks.number[1] == 2 && s.waiting.number[1] == 2);
+	CU_ASSERT_EQUAL(leave(&s, &q, START + 5 * MS, 1, &extended), TG_RELEASE_REAL);
+	CU_ASSERT_EQUAL(clock_of(&s, NEW, START + 8 * MS), TG_RELEASE_DUMMY);
+	CU_ASSERT_EQUAL(s.queue, NEW);
+	CU_ASSERT_EQUAL(clock_of(&s, OLD, START + 10 * MS), TG_RELEASE_RETIRE);
+	CU_ASSERT_EQUAL(s.ticks, 3);
+	CU_ASSERT_EQUAL(clock_of(&s, NEW, START + 13 * MS), TG_RELEASE_DUMMY);
+}
+
+/* Its first cell early in the old clock's period sends nothing: one gap of one and a half periods at most. */
+TEST(session, moves_without_a_short_gap)
+{
+	struct tg_session_state s = { .queue = OLD };
+
+	CU_ASSERT_EQUAL(clock_of(&s, OLD, START), TG_RELEASE_DUMMY);
+	CU_ASSERT_EQUAL(clock_of(&s, NEW, START + 2 * MS), TG_RELEASE_IDLE);
+	CU_ASSERT_EQUAL(s.queue, NEW);
+	CU_ASSERT_EQUAL(clock_of(&s, OLD, START + 5 * MS), TG_RELEASE_RETIRE);
+	CU_ASSERT_EQUAL(clock_of(&s, NEW, START + 7 * MS), TG_RELEASE_DUMMY);
+}
+
+/* Cells that were lost with their queue do not hold it there. */
+TEST(session, moves_though_its_queue_was_purged)
+{
+	struct tg_session_state s = { .queue = OLD };
+
+	clock_of(&s, OLD, START);
+	admit(&s, &quantum, START + 1 * MS);
+	CU_ASSERT_EQUAL(clock_of(&s, NEW, START + TG_STALE_TICKS * 5 * MS), TG_RELEASE_IDLE);
+	CU_ASSERT_EQUAL(clock_of(&s, NEW, START + TG_STALE_TICKS * 5 * MS + 5 * MS), TG_RELEASE_DUMMY);
+	CU_ASSERT(s.queue == NEW && s.lost == 1);
 }

@@ -28,6 +28,30 @@ TEST(two_sample, same_distribution_is_not_separable)
 	CU_ASSERT_TRUE(r.distance < 0.05);
 	CU_ASSERT_TRUE(r.p > 0.01);
 	CU_ASSERT_DOUBLE_EQUAL(r.accuracy, 0.5, 0.03);
+	CU_ASSERT_TRUE(r.sigmas < 3);
+}
+
+/* Of many samples that are the same, by how much chance is exceeded: as a normal variable. */
+TEST(two_sample, sigmas_are_standard_deviations)
+{
+	enum { SAMPLES = 400, EACH = 600 };
+	struct labelled values[EACH];
+	double sum = 0, square = 0;
+	uint64_t state = 11;
+
+	for (unsigned n = 0; n < SAMPLES; n++) {
+		struct two_sample r = { 0 };
+
+		for (size_t i = 0; i < EACH; i++) {
+			values[i].real = tool_random(&state) % 5 < 2;
+			values[i].value = (int64_t)(tool_random(&state) % 100000);
+		}
+		CU_ASSERT_EQUAL_FATAL(two_sample(values, EACH, &r), 0);
+		sum += r.sigmas;
+		square += r.sigmas * r.sigmas;
+	}
+	CU_ASSERT_DOUBLE_EQUAL(sum / SAMPLES, 0, 0.2);
+	CU_ASSERT_DOUBLE_EQUAL(square / SAMPLES, 1, 0.25);
 }
 
 /* A shift of a tenth of the range: distance 0.1, accuracy 0.55, either way round. */
@@ -38,6 +62,7 @@ TEST(two_sample, shifted_distribution_is_separable)
 	CU_ASSERT_DOUBLE_EQUAL(later.distance, 0.1, 0.04);
 	CU_ASSERT_TRUE(later.p < 1e-4);
 	CU_ASSERT_DOUBLE_EQUAL(later.accuracy, 0.55, 0.03);
+	CU_ASSERT_TRUE(later.sigmas > 3.5);
 	CU_ASSERT_DOUBLE_EQUAL(earlier.distance, 0.1, 0.04);
 	CU_ASSERT_TRUE(earlier.p < 1e-4);
 	CU_ASSERT_DOUBLE_EQUAL(earlier.accuracy, 0.55, 0.03);

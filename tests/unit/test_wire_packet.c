@@ -121,6 +121,24 @@ TEST(wire_packet, reads_every_ipv6_field)
 	CU_ASSERT_EQUAL(h.payload_bytes, 112);
 }
 
+TEST(wire_packet, counts_tcp_with_a_named_host_apart)
+{
+	struct wire_filter f = filter("198.51.100.2", PORT);
+	struct frame tcp = ipv4_udp(4, 112), udp = ipv4_udp(9, 112);
+	struct wire_headers h;
+
+	tcp.bytes[9] = IPPROTO_TCP;
+	CU_ASSERT_EQUAL(kind_of(&f, ETH_P_IP, &tcp), WIRE_CLEAR);
+	CU_ASSERT_TRUE_FATAL(wire_parse(ETH_P_IP, tcp.bytes, tcp.size, &h));
+	f.control_count = 1;
+	f.control[0].family = AF_INET;
+	memcpy(f.control[0].addr, h.dst, 4);
+	CU_ASSERT_EQUAL(kind_of(&f, ETH_P_IP, &tcp), WIRE_CONTROL);
+	CU_ASSERT_EQUAL(kind_of(&f, ETH_P_IP, &udp), WIRE_OTHER);
+	f.control[0].addr[3] ^= 1;
+	CU_ASSERT_EQUAL(kind_of(&f, ETH_P_IP, &tcp), WIRE_CLEAR);
+}
+
 TEST(wire_packet, sorts_messages_by_type_and_length)
 {
 	static const struct {

@@ -155,6 +155,7 @@ TEST(wire_stats, missed_and_doubled_slots_are_counted)
 	grid = fit(&log, 1);
 	CU_ASSERT_EQUAL(grid.doubled, 1);
 	CU_ASSERT_EQUAL(grid.missed, 3);
+	CU_ASSERT_EQUAL(grid.breaks, 1);
 	CU_ASSERT_EQUAL(grid.slots[200].slot, 202);
 	wire_grid_free(&grid);
 	wire_log_free(&log);
@@ -181,6 +182,52 @@ TEST(wire_stats, packets_that_catch_up_are_late_but_in_their_slots)
 	wire_log_free(&log);
 }
 
+/* As recorded on a busy machine: the first two packets come together, the third where the grid wants it. */
+TEST(wire_stats, a_recording_may_begin_with_packets_that_catch_up)
+{
+	static const int64_t late_us[][4] = {
+		{ 3207, 0 }, { 8600, 3700, 0 }, { 14000, 9100, 4200, 0 }, { 1400, 0 }
+	};
+
+	for (size_t k = 0; k < sizeof(late_us) / sizeof(late_us[0]); k++) {
+		struct wire_log log = { 0 };
+		struct wire_grid grid;
+		size_t late = 0;
+
+		for (size_t i = 0; i < 200; i++) {
+			int64_t off_us = i < 4 ? late_us[k][i] : 0;
+
+			late += off_us * 1000 > PERIOD_NS / 2;
+			add(&log, (int64_t)i * PERIOD_NS + off_us * 1000, 1, 220, WIRE_DATA);
+		}
+		grid = fit(&log, 1);
+		CU_ASSERT_EQUAL(grid.doubled, 0);
+		CU_ASSERT_EQUAL(grid.missed, 0);
+		CU_ASSERT_EQUAL(grid.late, late);
+		CU_ASSERT_EQUAL(grid.slots[199].slot, 199);
+		CU_ASSERT_EQUAL(grid.slots[0].error_ns, late_us[k][0] * 1000);
+		wire_grid_free(&grid);
+		wire_log_free(&log);
+	}
+}
+
+/* A packet too many early on: the grid before it is only two packets long, and yet they are not taken for
+ * late. */
+TEST(wire_stats, a_packet_too_many_is_found_near_the_beginning)
+{
+	struct wire_log log = { 0 };
+	struct wire_grid grid;
+
+	add_grid(&log, 0, 3, 1, 220);
+	add(&log, 2 * (int64_t)PERIOD_NS + 30000, 1, 220, WIRE_DATA);
+	add_grid(&log, 3 * (int64_t)PERIOD_NS, 300, 1, 220);
+	grid = fit(&log, 1);
+	CU_ASSERT_EQUAL(grid.doubled, 1);
+	CU_ASSERT_EQUAL(grid.missed, 0);
+	wire_grid_free(&grid);
+	wire_log_free(&log);
+}
+
 /* The same without catching up: the slots are gone, and nothing is late. */
 TEST(wire_stats, a_stall_that_is_not_made_up_for_is_missed_slots)
 {
@@ -191,6 +238,7 @@ TEST(wire_stats, a_stall_that_is_not_made_up_for_is_missed_slots)
 	add_grid(&log, 111 * (int64_t)PERIOD_NS, 400, 1, 220);
 	grid = fit(&log, 1);
 	CU_ASSERT_EQUAL(grid.missed, 11);
+	CU_ASSERT_EQUAL(grid.breaks, 1);
 	CU_ASSERT_EQUAL(grid.doubled, 0);
 	CU_ASSERT_EQUAL(grid.late, 0);
 	CU_ASSERT_EQUAL(grid.slots[499].error_ns, 0);

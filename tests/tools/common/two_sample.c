@@ -79,26 +79,30 @@ static size_t take_half(const struct labelled *values, size_t count, bool second
 
 /* Of the values of one half: how many of each kind are at or below the threshold that the other half taught.
  */
-static double judge(const struct labelled *values, size_t count, struct labelled *room)
+static void judge(const struct labelled *values, size_t count, struct labelled *room, struct two_sample *r)
 {
 	size_t in[2], below[2] = { 0 }, n = take_half(values, count, false, room, in);
 	bool real_below;
 	struct gap gap;
 	int64_t threshold;
-	double rate;
+	double rate, both, deviation;
 
 	if (!in[0] || !in[1])
-		return 0.5;
+		return;
 	gap = find_gap(room, n, in);
 	real_below = gap.most > -gap.least;
 	threshold = real_below ? gap.most_at : gap.least_at;
 	n = take_half(values, count, true, room, in);
 	if (!in[0] || !in[1])
-		return 0.5;
+		return;
 	for (size_t i = 0; i < n; i++)
 		below[room[i].real] += room[i].value <= threshold;
 	rate = (double)below[1] / (double)in[1] - (double)below[0] / (double)in[0];
-	return 0.5 + (real_below ? rate : -rate) / 2;
+	r->accuracy = 0.5 + (real_below ? rate : -rate) / 2;
+	/* if both kinds have the same share of values there, as they have by chance */
+	both = (double)(below[0] + below[1]) / (double)n;
+	deviation = sqrt(both * (1 - both) * (1 / (double)in[0] + 1 / (double)in[1])) / 2;
+	r->sigmas = deviation > 0 ? (r->accuracy - 0.5) / deviation : 0;
 }
 
 int two_sample(const struct labelled *values, size_t count, struct two_sample *ret_result)
@@ -118,7 +122,7 @@ int two_sample(const struct labelled *values, size_t count, struct two_sample *r
 		gap = find_gap(room, count, r.count);
 		r.distance = fmax(gap.most, -gap.least);
 		r.p = kolmogorov_p(r.distance, r.count);
-		r.accuracy = judge(values, count, room);
+		judge(values, count, room, &r);
 	}
 	free(room);
 	*ret_result = r;

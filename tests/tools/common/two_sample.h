@@ -18,6 +18,7 @@ struct two_sample {
 	double p;		/* asymptotic; 1 when a sample is empty */
 	double accuracy; /* balanced, of the threshold that one half of the values taught, on the other half
 			  */
+	double sigmas;	/* by how many of its standard deviations that is above chance */
 };
 
 /* `values` in the order of time; they are left alone. Returns 0 or -ENOMEM. */

@@ -225,7 +225,8 @@ static json_t *sample_object(const struct labelled *values, size_t count)
 
 	if (two_sample(values, count, &r))
 		return NULL;
-	return json_pack("{s:f, s:f, s:f}", "distance", r.distance, "p", r.p, "accuracy", r.accuracy);
+	return json_pack("{s:f, s:f, s:f, s:f}", "distance", r.distance, "p", r.p, "accuracy", r.accuracy,
+			 "sigmas", r.sigmas);
 }
 
 /* The part from the first real cell to the last. */
@@ -252,6 +253,21 @@ static json_t *steps(const struct wire_cells *link, struct labelled *room, bool 
 
 		room[n].real = cell->real;
 		room[n].value = id ? (uint16_t)(cell->id - last->id) : (cell->time_ns - last->time_ns) / 1000;
+	}
+	return sample_object(room, n);
+}
+
+/* What the step from a cell says about it, and (`bend`) that less the step to it. */
+static json_t *steps_after(const struct wire_cells *link, struct labelled *room, bool bend)
+{
+	size_t n = 0;
+
+	for (size_t i = 1; i + 1 < link->count; i++, n++) {
+		const struct wire_cell *cell = &link->cells[i];
+		int64_t before = (cell->time_ns - cell[-1].time_ns) / 1000;
+
+		room[n].real = cell->real;
+		room[n].value = (cell[1].time_ns - cell->time_ns) / 1000 - (bend ? before : 0);
 	}
 	return sample_object(room, n);
 }
@@ -296,10 +312,11 @@ int wire_cells_compare(const struct wire_cells *link, int64_t period_ns, json_t 
 	for (size_t i = 0; i < link->count; i++)
 		real += link->cells[i].real;
 	compare_fields(link, differing, values);
-	o = json_pack("{s:I, s:I, s:I, s:o, s:o, s:o, s:o, s:o}", "real", (json_int_t)real, "dummy",
+	o = json_pack("{s:I, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "real", (json_int_t)real, "dummy",
 		      (json_int_t)(link->count - real), "reordered", (json_int_t)count_reordered(link),
 		      "differing", differing, "values", values, "id_step", steps(&part, room, true), "gap_us",
-		      steps(&part, room, false), "phase_us", phases(&part, room, period_ns, e));
+		      steps(&part, room, false), "gap_after_us", steps_after(&part, room, false), "bend_us",
+		      steps_after(&part, room, true), "phase_us", phases(&part, room, period_ns, e));
 	free(room);
 	if (!o)
 		return tg_error(e, -ENOMEM, "out of memory");

@@ -68,10 +68,13 @@ int wire_cells_label(struct wire_cells *link, const struct wire_cells *inside, s
 /*
  * As JSON: `real`, `dummy` (counts), `reordered` (cells behind one with a higher
  * counter), `differing` (fields whose values are not the same for both kinds),
- * `values` (of each field), and `id_step`, `gap_us`, `phase_us` each with
- * `distance`, `p` (Kolmogorov-Smirnov, real against dummies) and `accuracy` (of
- * the best threshold, 0.5 is chance), from the first real cell to the last:
- * before and behind them the machine has less to do, which is another matter.
+ * `values` (of each field), and of the IP ID's step to a cell (`id_step`), the
+ * time from the cell before it (`gap_us`) and to the one behind (`gap_after_us`),
+ * the latter less the former (`bend_us`) and the distance from the grid (`phase_us`)
+ * each `distance`, `p` (Kolmogorov-Smirnov, real against dummies), `accuracy` (of
+ * the best threshold, 0.5 is chance) and `sigmas` (that, above chance, in standard
+ * deviations), from the first real cell to the last: before and behind them the
+ * machine has less to do, which is another matter.
  */
 int wire_cells_compare(const struct wire_cells *link, int64_t period_ns, json_t **ret_result,
 		       struct tg_error *e);

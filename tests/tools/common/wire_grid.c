@@ -42,15 +42,14 @@ static int64_t first_phase(const struct wire_slot *run, size_t count, int64_t pe
 	return run[0].time_ns + quantile(off, n, 50);
 }
 
-/* How far packet `at` and those after it are behind the grid at `phase` with `at` in slot `slot`, at the
- * best. */
-static int64_t lasting_lateness(const struct wire_slot *run, size_t count, size_t at, int64_t slot,
+/* How far packet `at` and those after it, up to `end`, are behind the grid at `phase` with `at` in slot
+ * `slot`, at the best. */
+static int64_t lasting_lateness(const struct wire_slot *run, size_t end, size_t at, int64_t slot,
 				int64_t phase, int64_t period_ns)
 {
-	size_t window = CATCH_UP_NS / (size_t)period_ns + CATCH_UP_PACKETS;
 	int64_t least = INT64_MAX;
 
-	for (size_t i = at; i < count && i - at < window; i++) {
+	for (size_t i = at; i < end; i++) {
 		int64_t late = run[i].time_ns - phase - (slot + (int64_t)(i - at)) * period_ns;
 
 		if (late < least)
@@ -59,9 +58,41 @@ static int64_t lasting_lateness(const struct wire_slot *run, size_t count, size_
 	return least;
 }
 
+/* Where packet `at`, if it is late, must have been caught up with. */
+static size_t catch_up_end(size_t count, size_t at, int64_t period_ns)
+{
+	size_t window = CATCH_UP_NS / (size_t)period_ns + CATCH_UP_PACKETS;
+
+	return count - at > window ? at + window : count;
+}
+
+/* How many packets at the beginning come together. */
+static size_t first_burst(const struct wire_slot *run, size_t count, int64_t period_ns)
+{
+	size_t n = 1;
+
+	while (n < count && run[n].time_ns - run[n - 1].time_ns < period_ns * 3 / 4)
+		n++;
+	return n;
+}
+
+/*
+ * The slot of a run's first packet, relative to that nearest to it. It may itself be
+ * late, by periods: a recording begins while a stalled machine catches up. Those that
+ * come together with it, up to the first on its own time, tell whose slot is whose.
+ * What such a run shows is therefore no proof of how it began.
+ */
+static int64_t first_slot(const struct wire_slot *run, size_t count, int64_t phase, int64_t period_ns)
+{
+	size_t burst = first_burst(run, count, period_ns);
+
+	return divide_rounded(lasting_lateness(run, burst, 0, 0, phase, period_ns), period_ns);
+}
+
 static void assign_slots(struct wire_grid *grid, struct wire_slot *run, size_t count, int64_t period_ns)
 {
-	int64_t phase = first_phase(run, count, period_ns), next = 0, last = 0;
+	int64_t phase = first_phase(run, count, period_ns), last = 0;
+	int64_t next = first_slot(run, count, phase, period_ns);
 
 	for (size_t i = 0; i < count; i++) {
 		int64_t off = run[i].time_ns - phase - next * period_ns;
@@ -69,7 +100,8 @@ static void assign_slots(struct wire_grid *grid, struct wire_slot *run, size_t c
 
 		/* nothing sends early: then there was one packet too many */
 		if (shift > 0)
-			shift = divide_rounded(lasting_lateness(run, count, i, next, phase, period_ns),
+			shift = divide_rounded(lasting_lateness(run, catch_up_end(count, i, period_ns), i,
+								next, phase, period_ns),
 					       period_ns);
 		run[i].slot = next + shift;
 		off -= shift * period_ns;
@@ -78,10 +110,12 @@ static void assign_slots(struct wire_grid *grid, struct wire_slot *run, size_t c
 			phase += off / FOLLOW;
 		else
 			grid->late++;
-		if (i && run[i].slot <= last)
+		if (i && run[i].slot <= last) {
 			grid->doubled++;
-		else if (i)
+		} else if (i && run[i].slot - last > 1) {
+			grid->breaks++;
 			grid->missed += (uint64_t)(run[i].slot - last - 1);
+		}
 		if (!i || run[i].slot > last)
 			last = run[i].slot;
 		next = run[i].slot + 1;

@@ -187,6 +187,20 @@ static bool is_link_icmp6(const struct wire_headers *h)
 		h->icmp6_type == MLD2_REPORT);
 }
 
+static bool same_address(const struct wire_address *a, const struct wire_headers *h, const uint8_t *addr)
+{
+	return h->family && a->family == h->family && !memcmp(a->addr, addr, h->family == AF_INET ? 4 : 16);
+}
+
+static bool is_control(const struct wire_filter *filter, const struct wire_headers *h)
+{
+	for (size_t i = 0; i < filter->control_count && h->protocol == IPPROTO_TCP; i++)
+		if (same_address(&filter->control[i], h, h->src) ||
+		    same_address(&filter->control[i], h, h->dst))
+			return true;
+	return false;
+}
+
 enum wire_kind wire_classify(const struct wire_filter *filter, const struct wire_headers *h)
 {
 	enum wire_kind kind;
@@ -195,6 +209,8 @@ enum wire_kind wire_classify(const struct wire_filter *filter, const struct wire
 		return WIRE_LINK;
 	if (h->family && h->fragment_offset)
 		return WIRE_FRAGMENT;
+	if (is_control(filter, h))
+		return WIRE_CONTROL;
 	if (!h->is_udp || (filter->port_count && !has_port(filter, h)))
 		return WIRE_CLEAR;
 	kind = wireguard_kind(h);
@@ -203,14 +219,10 @@ enum wire_kind wire_classify(const struct wire_filter *filter, const struct wire
 
 int wire_direction(const struct wire_filter *filter, const struct wire_headers *h)
 {
-	size_t size = h->family == AF_INET ? 4 : 16;
-
 	for (size_t i = 0; i < filter->edge_count; i++) {
-		if (!h->family || filter->edge[i].family != h->family)
-			continue;
-		if (!memcmp(filter->edge[i].addr, h->src, size))
+		if (same_address(&filter->edge[i], h, h->src))
 			return 1;
-		if (!memcmp(filter->edge[i].addr, h->dst, size))
+		if (same_address(&filter->edge[i], h, h->dst))
 			return -1;
 	}
 	return 0;

@@ -20,6 +20,7 @@ enum wire_kind {
 	WIRE_LINK = 4,		/* ARP, IPv6 neighbour discovery and group membership */
 	WIRE_FRAGMENT = 5,	/* a later fragment: no header that tells what it is */
 	WIRE_CLEAR = 6,		/* anything else: traffic outside the tunnel */
+	WIRE_CONTROL = 7,	/* TCP with a host that was named: the agent's with the Platform */
 	WIRE_KINDS
 };
 
@@ -44,14 +45,18 @@ struct wire_headers {
 	uint64_t counter;	/* and its counter: counts the sender's packets */
 };
 
+struct wire_address {
+	int family;
+	uint8_t addr[16];
+};
+
 struct wire_filter {
 	uint16_t ports[WIRE_MAX_PORTS];	/* none: every WireGuard message on any port counts */
 	size_t port_count;
-	struct {
-		int family;
-		uint8_t addr[16];
-	} edge[WIRE_MAX_ADDRESSES];	/* outer addresses of the edge: from them is up */
+	struct wire_address edge[WIRE_MAX_ADDRESSES];	/* outer addresses of the edge: from them is up */
 	size_t edge_count;
+	struct wire_address control[WIRE_MAX_ADDRESSES];
+	size_t control_count;
 };
 
 /* `packet` begins with the IP header; `size` bytes of it were captured. False when it is cut short or

@@ -73,14 +73,14 @@ static json_t *grid_object(const struct wire_log *log, int direction, int64_t pe
 		for (size_t i = 0; i < grid.count; i++)
 			errors[i] = llabs(grid.slots[i].error_ns);
 		quantile_sort(errors, grid.count);
-		o = json_pack("{s:f, s:o, s:{s:o, s:o, s:o}, s:I, s:I, s:I, s:I}", "period_us",
+		o = json_pack("{s:f, s:o, s:{s:o, s:o, s:o}, s:I, s:I, s:I, s:I, s:I}", "period_us",
 			      (double)period_ns / 1e3, "kept_us",
 			      grid.period_ns > 0 ? json_real(grid.period_ns / 1e3) : json_null(), "error_us",
 			      "p50", scaled(errors, grid.count, 50, 1e3), "p99",
 			      scaled(errors, grid.count, 99, 1e3), "max",
 			      scaled(errors, grid.count, 100, 1e3), "runs", (json_int_t)grid.runs, "missed",
-			      (json_int_t)grid.missed, "doubled", (json_int_t)grid.doubled, "late",
-			      (json_int_t)grid.late);
+			      (json_int_t)grid.missed, "breaks", (json_int_t)grid.breaks, "doubled",
+			      (json_int_t)grid.doubled, "late", (json_int_t)grid.late);
 	}
 	free(errors);
 	wire_grid_free(&grid);

@@ -66,6 +66,7 @@ struct wire_grid {
 	size_t count;
 	uint32_t runs;
 	uint64_t missed; /* slots between packets of a run that no packet took, nor made up for later */
+	uint64_t breaks;	/* places where slots are missed: in each of them time stood still once */
 	uint64_t doubled;	/* packets too many: their slot was taken */
 	uint64_t late;		/* packets that came more than half a period after their slot */
 	double period_ns;	/* the mean that was kept, over the longest run */

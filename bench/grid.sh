@@ -18,10 +18,11 @@ SECONDS_EACH=${SECONDS_EACH:-3}
 CPU_SECONDS=2
 ENDS="gateway robot"	# who calls comes last: a call that nobody hears is repeated only after 5 s
 
-# policy PERIOD-US: a session that never ends, its first cell goes out at once
+# policy PERIOD-US: a session that never ends, its first cell goes out at once; how exact the clock is shows without a
+# dither
 policy()
 {
-	sed -E -e "s/period = .*/period = \"$1us\";/" -e 's/session = .*/session = "always";/' -e '/idle = /d' \
+	sed -E -e "s/period = .*/period = \"$1us\";/" -e 's/session = .*/session = "always";/' -e '/idle = /d' -e '/dither = /d' \
 		-e 's/profile = .*/profile = "lab";/' policies/warehouse.conf
 }
 

@@ -56,6 +56,20 @@ ATTACKERS = {
 }
 
 
+# They need torch, which is imported only for them.
+DEEP = ("df", "tik-tok", "rf")
+
+
+def attacker(name):
+    """The data that an attacker looks at, by a function of sessions, and its learner."""
+    if name in DEEP:
+        import deep
+        kind, learner = deep.ATTACKERS[name]
+        return kind, deep.sequences, learner
+    kind, learner = ATTACKERS[name]
+    return kind, features.matrix, learner
+
+
 @dataclass
 class Data:
     """Recordings as arrays."""
@@ -150,11 +164,11 @@ def attack(data, names, folds, repeats, seed, jobs):
     dealt = [split for again in range(repeats) for split in grouped_folds(data, folds, seed + again)]
     splits = {"folds": dealt, "temporal": temporal_split(data)}
     for name in names:
-        kind, learner = ATTACKERS[name]
+        kind, rows_of, learner = attacker(name)
         if kind not in matrices:
-            matrices[kind] = features.matrix(data.sessions, kind)
+            matrices[kind] = rows_of(data.sessions, kind)
         results[name] = {
-            "features": matrices[kind].shape[1],
+            "features": int(np.prod(matrices[kind].shape[1:])),
             **{key: score(data, split, matrices[kind], learner, seed, jobs) for key, split in splits.items()},
         }
     return results

@@ -147,17 +147,17 @@ class Testbed:
             if self.stop.wait(POLL_S):
                 raise Stopped
 
-    def replay(self, trace, limit_s):
-        """Plays a trace: the robot connects to the controller in the plant."""
+    def replay(self, trace, limit_s, tick_us):
+        """Plays a trace: the robot connects to the controller in the plant; `tick_us` > 0: and answers on its tick."""
         self.command([
             tool("tg-replay"), "--address", "10.90.0.10", "--port", "10000", "--listen", "controller",
             "--client-netns", self.netns("robot"), "--server-netns", self.netns("plant"), "--rt",
             "--seed", str(secrets.randbits(63)), "--timeout", str(limit_s),
-            "--delays", str(self.folder / "delays.csv"), str(trace),
+            "--delays", str(self.folder / "delays.csv"), *(["--tick", str(tick_us)] if tick_us else []), str(trace),
         ], "app", limit_s + 30, "replay")
         return json.loads((self.folder / "app.out").read_text())
 
-    def session(self, options, trace, play_s, silence_s, window_s):
+    def session(self, options, trace, play_s, silence_s, window_s, tick_us):
         """Plays and records one session; returns the summaries of the replay and of the recording.
 
         A tunnel that never falls silent (`window_s` > 0) is recorded for that long from the session's start.
@@ -167,7 +167,7 @@ class Testbed:
             wire = self.start_wire()
             try:
                 start = time.monotonic()
-                app = self.replay(trace, 2 * play_s + 60)
+                app = self.replay(trace, 2 * play_s + 60, tick_us)
                 if window_s:
                     if self.stop.wait(max(0, window_s - (time.monotonic() - start))):
                         raise Stopped

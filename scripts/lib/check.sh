@@ -91,7 +91,7 @@ passed=0 failed=0 skipped=0
 # run_script NAME COMMAND...: runs a script of tests, prints its lines with NAME in front and adds to the sums.
 run_script()
 {
-	local name=$1 log status p f s notes
+	local name=$1 log status p f s notes started=$SECONDS
 	shift
 
 	echo "== $name"
@@ -107,6 +107,47 @@ run_script()
 	rm -f "$log" "$log.skips"
 	[ -z "$notes" ] || echo "not ok $name: ${notes//$'\n'/; }"
 	passed=$((passed + p)) failed=$((failed + f)) skipped=$((skipped + s))
+	echo "# $name: $((SECONDS - started)) s"
+}
+
+# run_aside FOLDER NAME COMMAND: one of run_scripts, in a shell of its own
+run_aside()
+{
+	passed=0 failed=0 skipped=0
+	run_script "$2" "$3" "$2" > "$1/$2.log" 2>&1
+	cat "$1/$2.log"
+	echo "$passed $failed $skipped" > "$1/$2.count"
+}
+
+# run_scripts JOBS COMMAND NAME...: run_script NAME COMMAND NAME for each, JOBS of them at a time. Of several, each is
+# heard when it has ended.
+run_scripts()
+{
+	local jobs=$1 command=$2 name folder running=0 p f s
+	shift 2
+
+	if [ "$jobs" -le 1 ]; then
+		for name in "$@"; do
+			run_script "$name" "$command" "$name"
+		done
+		return
+	fi
+	folder=$(mktemp -d) || exit 1
+	for name in "$@"; do
+		if [ $running -eq "$jobs" ]; then
+			wait -n
+			running=$((running - 1))
+		fi
+		run_aside "$folder" "$name" "$command" &
+		running=$((running + 1))
+	done
+	wait
+	for name in "$@"; do
+		p=0 f=1 s=0
+		[ ! -s "$folder/$name.count" ] || read -r p f s < "$folder/$name.count"
+		passed=$((passed + p)) failed=$((failed + f)) skipped=$((skipped + s))
+	done
+	rm -rf "$folder"
 }
 
 # The count line of all that ran; fails when something did.

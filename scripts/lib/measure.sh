@@ -9,15 +9,17 @@ measure_netns()
 	"$ROOT/scripts/testbed" netns "$2" --name "$1"
 }
 
-# wire_start NAME DIR [OPTION...]: records until wire_stop; options are tg-wire's.
+# wire_start NAME DIR [OPTION...]: records until wire_stop; options are tg-wire's. WIRE_LINK and WIRE_EDGE: another robot's
+# link than that of the first, and the options that say its addresses.
 wire_start()
 {
 	local name=$1 dir=$2
 
 	shift 2
 	rm -f "$dir/wire.ready"
-	"$TOOLS/tg-wire" --netns "$(measure_netns "$name" wan)" --interface robot \
-		--a 192.0.2.2 --a 2001:db8:54::2 --port 51820 \
+	# shellcheck disable=SC2086 # options are words
+	"$TOOLS/tg-wire" --netns "$(measure_netns "$name" wan)" --interface "${WIRE_LINK:-robot}" \
+		${WIRE_EDGE:---a 192.0.2.2 --a 2001:db8:54::2} --port 51820 \
 		--csv "$dir/wire.csv" --ready "$dir/wire.ready" "$@" \
 		> "$dir/wire.json" 2> "$dir/wire.err" &
 	echo $! > "$dir/wire.pid"
@@ -42,7 +44,7 @@ wire_stop()
 
 wire_packets()
 {
-	"$ROOT/scripts/testbed" exec wan --name "$1" -- ip -s -j link show dev robot |
+	"$ROOT/scripts/testbed" exec wan --name "$1" -- ip -s -j link show dev "${WIRE_LINK:-robot}" |
 		jq '.[0].stats64 | .rx.packets + .tx.packets'
 }
 
@@ -66,15 +68,15 @@ wire_wait_silent()
 	done
 }
 
-# replay NAME DIR TRACE [OPTION...]: the robot connects to the controller in the plant; options are
-# tg-replay's.
+# replay NAME DIR TRACE [OPTION...]: the robot, or REPLAY_FROM, connects to the controller in the plant, at REPLAY_PORT;
+# options are tg-replay's.
 replay()
 {
 	local name=$1 dir=$2 trace=$3
 
 	shift 3
-	"$TOOLS/tg-replay" --address 10.90.0.10 --port 10000 --listen controller \
-		--client-netns "$(measure_netns "$name" robot)" \
+	"$TOOLS/tg-replay" --address 10.90.0.10 --port "${REPLAY_PORT:-10000}" --listen controller \
+		--client-netns "$(measure_netns "$name" "${REPLAY_FROM:-robot}")" \
 		--server-netns "$(measure_netns "$name" plant)" \
 		--rt --delays "$dir/delays.csv" "$@" "$trace" > "$dir/app.json" 2> "$dir/app.err"
 }

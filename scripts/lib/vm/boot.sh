@@ -40,7 +40,7 @@ vm_check_programs()
 		echo "vm: must be root, to share the root file system" >&2
 		return 1
 	fi
-	for program in qemu-system-x86_64 busybox swtpm cpio depmod xz zstd unshare; do
+	for program in qemu-system-x86_64 busybox swtpm swtpm_setup cpio depmod xz zstd unshare; do
 		if ! command -v "$program" > /dev/null; then
 			echo "vm: $program is missing; run scripts/vm deps" >&2
 			return 1
@@ -173,9 +173,22 @@ start_shares()
 		bash -c 'share_dir "$@"' - "$VM_WORK/results.sock" "$VM_WORK/results" none
 }
 
+# Its vendor's certificates, and nothing else of the vendor's, are on the share of the results.
+make_tpm()
+{
+	local vendor=$VM_WORK/tpm-vendor
+
+	mkdir "$VM_WORK/tpm" "$VM_WORK/results/ek-roots" || return 1
+	if ! scripts/lib/tpm-make "$vendor" "$VM_WORK/tpm" > "$VM_WORK/tpm-make.log" 2>&1 < /dev/null; then
+		echo "vm: the TPM cannot be made: $(tail -n 1 "$VM_WORK/tpm-make.log")" >&2
+		return 1
+	fi
+	cp "$vendor/"*cert.pem "$VM_WORK/results/ek-roots"
+}
+
 start_tpm()
 {
-	mkdir "$VM_WORK/tpm" || return 1
+	make_tpm || return 1
 	start_helper swtpm "$VM_WORK/tpm.sock" swtpm socket --tpm2 --tpmstate "dir=$VM_WORK/tpm" \
 		--ctrl "type=unixio,path=$VM_WORK/tpm.sock" --flags startup-clear
 }

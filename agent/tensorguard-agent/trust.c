@@ -66,7 +66,8 @@ static void take_stats(void *ctx, const struct message_stats *stats)
 						 .absent = stats->troubles & MESSAGE_ABSENT,
 						 .loops = { .guard = stats->looping & FROM_GUARD,
 							    .trust = stats->looping & FROM_TRUST,
-							    .vault = stats->looping & FROM_VAULT } };
+							    .vault = stats->looping & FROM_VAULT,
+							    .keys = stats->looping & FROM_KEYS } };
 	struct trust_agent *a = ctx;
 
 	if (a->trust)

@@ -270,6 +270,8 @@ static void add_troubles(const struct trust *t, struct tg_sync_heartbeat *h)
 		add_fault(h, "process-loops:trust");
 	if (x->loops.vault)
 		add_fault(h, "process-loops:vault");
+	if (x->loops.keys)
+		add_fault(h, "process-loops:keys");
 	if (x->broken)
 		add_fault(h, "data-plane-broken");
 	if (x->peer_silent)

@@ -43,7 +43,7 @@ struct trust_troubles {
 	bool broken, peer_silent; /* of the data plane */
 	bool absent;		  /* the guard: what it counts and sees is what it said last */
 	struct {
-		bool guard, trust, vault;
+		bool guard, trust, vault, keys;
 	} loops; /* processes that end again and again */
 };
 

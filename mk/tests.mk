@@ -95,7 +95,7 @@ check-fault: $(BUILD)/tests/fault-tests ## verification of enrolments with every
 	$<
 check-tpm: $(BUILD)/tests/tpm-tests ## keys, attestation and OpenSSL provider on an swtpm of its own
 	$<
-check-platform: all tools $(BUILD)/tests/platform-tests ## the Platform on SQLite and on a PostgreSQL of its own, no root needed
+check-platform: all tools $(BUILD)/tests/platform-tests ## the Platform on SQLite and on a PostgreSQL of its own, no root needed (TG_LONG=1: more kills)
 	BUILD=$(BUILD) tests/platform/run
 check-web: all ## the fleet view in headless Chromium, root; not part of scripts/check
 	BUILD=$(BUILD) tests/web/test-page

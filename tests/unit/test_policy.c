@@ -772,6 +772,7 @@ static const struct {
 	  65000000000, 1 },
 	{ "policies/warehouse.conf", TG_PROFILE_WAREHOUSE, TG_DEFENCE_CONSTANT, 160, 5000000, 65000000000,
 	  1 },
+	{ "policies/strict.conf", TG_PROFILE_WAREHOUSE, TG_DEFENCE_CONSTANT, 160, 5000000, 0, 1 },
 	{ "policies/lab.conf", TG_PROFILE_LAB, TG_DEFENCE_CONSTANT, 1280, 10000000, 0, 0 },
 	{ "policies/bulk.conf", TG_PROFILE_LAB, TG_DEFENCE_PAD, 1420, 0, 0, 0 },
 	{ "policies/jitter.conf", TG_PROFILE_LAB, TG_DEFENCE_JITTER, 1420, 0, 0, 0 },

@@ -155,7 +155,7 @@ problems() { "$LOAD" status --json 2> /dev/null | jq -c '.problems // .error'; }
 # A link has its carrier a moment after both ends were set up, and until then a snapshot would differ from the next one.
 settled() { ! ip -o link show up | grep -q 'state LOWERLAYERDOWN'; }
 
-if ! make_network || ! wait_until 5 settled; then
+if ! make_network || ! wait_until 20 settled; then
 	not_ok setup "cannot make the test's network"
 	finish
 fi

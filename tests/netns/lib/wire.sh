@@ -206,7 +206,7 @@ inside()
 		--dump-headers "$WORK/$1.csv" --ready "$WORK/$1.ready" "${@:3}" > "$WORK/$1.json" 2> "$WORK/$1.err" &
 	echo $! > "$WORK/$1.pid"
 	CHILDREN+=($!)
-	wait_for 5 test -e "$WORK/$1.ready" || not_ok "inside-$1" "$(cat "$WORK/$1.err")"
+	wait_for 20 test -e "$WORK/$1.ready" || not_ok "inside-$1" "$(cat "$WORK/$1.err")"
 }
 inside_stop()
 {
@@ -343,7 +343,7 @@ transfer()
 	on "$to" timeout "${6:-60}" socat -u "$listen:7001,reuseaddr" "OPEN:$WORK/arrived,creat,trunc" \
 		< /dev/null &
 	listener=$!
-	wait_for 5 on_listens "$to" 7001
+	wait_for 20 on_listens "$to" 7001
 	on "$from" timeout "${6:-60}" socat -u "OPEN:$file" "$target:7001" < /dev/null
 	wait "$listener"
 	is "$name-sha256" "$(sha256sum < "$WORK/arrived")" "$(sha256sum < "$file")"

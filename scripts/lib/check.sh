@@ -166,15 +166,15 @@ AGAIN_MOST=2
 # always tell. "# again NAME" in the log says so, and ring_judge() repeats it.
 run_again()
 {
-	local command=$1 name p f s again=()
+	local command=$1 name p f s repeated=()
 	shift
 
 	for name in "$@"; do
 		read -r p f s <<< "${counts[$name]}"
-		[ "$f" -eq 0 ] || again+=("$name")
+		[ "$f" -eq 0 ] || repeated+=("$name")
 	done
-	[ ${#again[@]} -gt 0 ] && [ ${#again[@]} -le $AGAIN_MOST ] || return 0
-	for name in "${again[@]}"; do
+	[ ${#repeated[@]} -gt 0 ] && [ ${#repeated[@]} -le $AGAIN_MOST ] || return 0
+	for name in "${repeated[@]}"; do
 		read -r p f s <<< "${counts[$name]}"
 		passed=$((passed - p)) failed=$((failed - f)) skipped=$((skipped - s))
 		echo "# again $name: $f failed beside other work"

@@ -212,6 +212,8 @@ struct bufferevent *connection_new(struct event_base *base, void *arg)
 	}
 	connection->bev = bev;
 	bufferevent_openssl_set_allow_dirty_shutdown(bev, 1);
+	/* while an answer is written evhttp takes nothing out, and would let the next requests pile up */
+	bufferevent_setwatermark(bev, EV_READ, 0, INPUT_MAX);
 	evbuffer_add_cb(bufferevent_get_input(bev), on_input, connection);
 	evbuffer_add_cb(bufferevent_get_output(bev), on_output, connection);
 	set_deadline(connection, FIRST_SECONDS);

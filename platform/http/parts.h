@@ -10,6 +10,13 @@
 
 #include "http/server.h"
 
+enum {
+	HEADERS_MAX = 8192,
+	BODY_MAX = 1024 * 1024 + 4096,	/* routes have limits of their own */
+	/* What evhttp waits for as a whole, and a little: what a connection may have unread with us. */
+	INPUT_MAX = HEADERS_MAX + BODY_MAX + 16384,
+};
+
 struct server {
 	struct server_config config;
 	struct worker *workers;

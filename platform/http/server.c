@@ -13,8 +13,6 @@
 #include "http/parts.h"
 
 enum {
-	HEADERS_MAX = 8192,
-	BODY_MAX = 1024 * 1024 + 4096,	/* routes have limits of their own */
 	BACKLOG = 1024,
 	STALL_SECONDS =
 		200, /* longer than any deadline of connection.c: this one is for answers nobody reads */

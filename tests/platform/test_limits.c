@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <openssl/evp.h>
+#include <openssl/ssl.h>
 #include <openssl/x509.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -370,6 +371,38 @@ TEST(limits, every_refusal_is_json)
 	}
 	/* both answers of the last one, and the second is in our form too */
 	CU_ASSERT_PTR_NOT_NULL(strstr(answer, "}\nHTTP/1.1 400 Refused\r\n"));
+	fixture_free(fixture);
+}
+
+/* Who reads no answers: the requests that follow wait in sockets, not in the Platform's memory. */
+TEST(limits, answers_nobody_reads)
+{
+	static const char request[] = "GET /nothing HTTP/1.1\r\n\r\n";
+	enum { LEN = sizeof(request) - 1, AT_ONCE = 600, ENOUGH = 64 * 1024 * 1024 };
+	struct fixture *fixture = fixture_new(NULL, 86400);
+	SSL_CTX *ctx = enrol_context(fixture->place.ca_file);
+	struct timeval patience = { .tv_sec = 3 };
+	int fd = enrol_connect(fixture->place.port);
+	char text[AT_ONCE * LEN];
+	size_t sent = 0;
+	SSL *tls;
+
+	CU_ASSERT_FATAL(ctx && fd >= 0);
+	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
+	tls = enrol_tls(ctx, fd, NULL, NULL);
+	CU_ASSERT_PTR_NOT_NULL_FATAL(tls);
+	CU_ASSERT_EQUAL(SSL_connect(tls), 1);
+	for (int i = 0; i < AT_ONCE; i++)
+		memcpy(text + i * LEN, request, LEN);
+	while (sent < ENOUGH && SSL_write(tls, text, sizeof(text)) == (int)sizeof(text))
+		sent += sizeof(text);
+	/* what was answered, what may wait, and what the kernel holds for both ends */
+	CU_ASSERT(sent < ENOUGH / 2);
+	if (sent >= ENOUGH / 2)
+		printf("%zu bytes were taken\n", sent);
+	SSL_free(tls);
+	SSL_CTX_free(ctx);
+	close(fd);
 	fixture_free(fixture);
 }
 

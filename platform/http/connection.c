@@ -59,12 +59,49 @@ static void replace_answer(struct connection *connection)
 	set_deadline(connection, REQUEST_SECONDS);
 }
 
+static bool address_of(int fd, char ret_address[static SERVER_ADDRESS_SIZE])
+{
+	struct sockaddr_storage peer;
+	socklen_t len = sizeof(peer);
+
+	return !getpeername(fd, (struct sockaddr *)&peer, &len) &&
+	       !getnameinfo((struct sockaddr *)&peer, len, ret_address, SERVER_ADDRESS_SIZE, NULL, 0,
+			    NI_NUMERICHOST);
+}
+
+/* Are there too many, or is this one too fast? */
+static bool is_welcome(const struct connection *connection)
+{
+	struct server *server = connection->worker->server;
+	char address[SERVER_ADDRESS_SIZE];
+	uint8_t key[16];
+
+	return atomic_load(&server->connections) <= server->config.connections &&
+	       address_of(bufferevent_getfd(connection->bev), address) &&
+	       limiter_take(server->config.by_address, key, address_key(address, key), limiter_clock_ms());
+}
+
+/* Before anything is read from a client: one that says nothing counts like one that does. */
+static void on_accepted(struct connection *connection)
+{
+	if (is_welcome(connection)) {
+		set_deadline(connection, FIRST_SECONDS);
+		return;
+	}
+	metrics_count(connection->worker->server->config.metrics, METRICS_CONNECTIONS_REFUSED);
+	shutdown(bufferevent_getfd(connection->bev), SHUT_RDWR);
+}
+
 /* evhttp learns of it as of any client that went away. */
 static void on_deadline(evutil_socket_t fd, short what, void *arg)
 {
 	struct connection *connection = arg;
 
 	(void)fd;
+	if (what & EV_READ) {
+		on_accepted(connection);
+		return;
+	}
 	if (what & EV_WRITE) {
 		replace_answer(connection);
 		return;
@@ -127,35 +164,6 @@ static void on_tls_state(const SSL *tls, int where, int value)
 		metrics_count(connection->worker->server->config.metrics, METRICS_HANDSHAKES_FAILED);
 }
 
-static bool address_of(const SSL *tls, char ret_address[static SERVER_ADDRESS_SIZE])
-{
-	struct sockaddr_storage peer;
-	socklen_t len = sizeof(peer);
-
-	return !getpeername(SSL_get_fd(tls), (struct sockaddr *)&peer, &len) &&
-	       !getnameinfo((struct sockaddr *)&peer, len, ret_address, SERVER_ADDRESS_SIZE, NULL, 0,
-			    NI_NUMERICHOST);
-}
-
-/* Before any arithmetic is done for a client: are there too many, or is this one too fast? */
-int connection_hello(SSL *tls, int *ret_alert, void *arg)
-{
-	struct connection *connection = connection_of(tls);
-	struct server *server = connection ? connection->worker->server : NULL;
-	char address[SERVER_ADDRESS_SIZE];
-	uint8_t key[16];
-
-	(void)arg;
-	if (server && atomic_load(&server->connections) <= server->config.connections &&
-	    address_of(tls, address) &&
-	    limiter_take(server->config.by_address, key, address_key(address, key), limiter_clock_ms()))
-		return SSL_CLIENT_HELLO_SUCCESS;
-	if (server)
-		metrics_count(server->config.metrics, METRICS_CONNECTIONS_REFUSED);
-	*ret_alert = SSL_AD_INTERNAL_ERROR;
-	return SSL_CLIENT_HELLO_ERROR;
-}
-
 static struct connection *attach(struct worker *worker, SSL *tls)
 {
 	struct connection *connection = calloc(1, sizeof(*connection));
@@ -216,6 +224,7 @@ struct bufferevent *connection_new(struct event_base *base, void *arg)
 	bufferevent_setwatermark(bev, EV_READ, 0, INPUT_MAX);
 	evbuffer_add_cb(bufferevent_get_input(bev), on_input, connection);
 	evbuffer_add_cb(bufferevent_get_output(bev), on_output, connection);
-	set_deadline(connection, FIRST_SECONDS);
+	/* evhttp gives it its descriptor when this returns, before the loop runs what is active */
+	event_active(connection->deadline, EV_READ, 0);
 	return bev;
 }

@@ -52,8 +52,6 @@ struct connection {
 
 /* For evhttp_set_bevcb(). */
 struct bufferevent *connection_new(struct event_base *base, void *worker);
-/* For SSL_CTX_set_client_hello_cb(). */
-int connection_hello(SSL *tls, int *ret_alert, void *arg);
 struct connection *connection_of(SSL *tls);
 /* A request is whole: no deadline until it is answered. */
 void connection_busy(struct connection *connection);

@@ -228,12 +228,6 @@ static void worker_free(struct worker *worker)
 	pthread_mutex_destroy(&worker->lock);
 }
 
-static void adopt_tls(SSL_CTX *tls)
-{
-	SSL_CTX_up_ref(tls);
-	SSL_CTX_set_client_hello_cb(tls, connection_hello, NULL);
-}
-
 int server_start(const struct server_config *config, struct server **ret_server, struct tg_error *e)
 {
 	struct server *server = calloc(1, sizeof(*server));
@@ -248,7 +242,7 @@ int server_start(const struct server_config *config, struct server **ret_server,
 	}
 	server->config = *config;
 	pthread_mutex_init(&server->tls_lock, NULL);
-	adopt_tls(config->tls);
+	SSL_CTX_up_ref(config->tls);
 	ret = parse_listen(config->listen, &address, e);
 	for (unsigned i = 0; i < config->workers && !ret; i++) {
 		struct worker *worker = &server->workers[server->worker_count++];
@@ -272,7 +266,7 @@ void server_set_tls(struct server *server, SSL_CTX *tls)
 {
 	SSL_CTX *old;
 
-	adopt_tls(tls);
+	SSL_CTX_up_ref(tls);
 	pthread_mutex_lock(&server->tls_lock);
 	old = server->config.tls;
 	server->config.tls = tls;

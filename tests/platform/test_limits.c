@@ -5,6 +5,7 @@
 #include <openssl/evp.h>
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -181,6 +182,48 @@ TEST(limits, connections)
 	enrol_client_close(more);
 	for (int i = 1; i < MOST; i++)
 		enrol_client_close(clients[i]);
+	fixture_free(fixture);
+}
+
+/* Whether the server closes one of these connections on which nothing was said, well before it would have to.
+ * Which one depends on the order in which its workers take them. */
+static bool one_closed_at_once(const int *fds, size_t count)
+{
+	struct pollfd wait[64];
+
+	CU_ASSERT_FATAL(count <= 64);
+	for (size_t i = 0; i < count; i++)
+		wait[i] = (struct pollfd){ .fd = fds[i], .events = POLLIN };
+	return poll(wait, count, 5000) > 0;
+}
+
+/* What costs a client nothing must not take the others' places. */
+TEST(limits, connections_that_say_nothing)
+{
+	enum { MOST = 5, MANY = 40, BURST = 4 * 2 };
+	struct fixture *fixture = fixture_limited(NULL, &(struct fixture_limits){ .connections = MOST });
+	double begin;
+	int fds[MANY];
+
+	for (int i = 0; i <= MOST; i++)
+		fds[i] = connect_plain(fixture->place.port);
+	CU_ASSERT_TRUE(one_closed_at_once(fds, MOST + 1));
+	for (int i = 0; i <= MOST; i++)
+		close(fds[i]);
+	fixture_free(fixture);
+
+	fixture = fixture_limited(NULL, &(struct fixture_limits){ .rate = 2 });
+	begin = seconds_now();
+	for (int i = 0; i < MANY; i++)
+		fds[i] = connect_plain(fixture->place.port);
+	CU_ASSERT_TRUE(one_closed_at_once(fds, MANY));
+	while ((double)metrics_value(&fixture->platform->metrics, METRICS_CONNECTIONS_REFUSED) <
+		       MANY - BURST - 2 * (seconds_now() - begin) - 2 &&
+	       seconds_now() - begin < 5)
+		usleep(10000);
+	CU_ASSERT(seconds_now() - begin < 5);
+	for (int i = 0; i < MANY; i++)
+		close(fds[i]);
 	fixture_free(fixture);
 }
 

@@ -14,17 +14,28 @@ enum {
 	BURST_SECONDS = 4,	/* of an address */
 	AGENT_BURST_SECONDS = 30,
 	NAMELESS_PER_MINUTE = 60,
+	NAMED_BURST = 10,
+	/* of an agent's records: more than a device makes, and the whole queue of one that was offline, twice */
+	BATCHES_KIB_PER_MINUTE = 128,
+	BATCHES_KIB_BURST = 4096,
 };
 
-/* Only clients with a certificate: what anybody can send must not fill the disk. */
+/*
+ * Only clients with a certificate: what anybody can send must not fill the disk. Nor must one of them, who
+ * may come for ever with a certificate that has ended or was revoked: the first times, then once a minute.
+ */
 static void on_refused(struct request *request, const char *reason)
 {
+	struct platform *platform = request->context;
 	char actor[STORE_TEXT_SIZE];
 
 	if (!request->has_client)
 		return;
+	snprintf(actor, sizeof(actor), "%s %s", request->client.id, reason);
+	if (!limiter_take(platform->named, actor, strlen(actor), limiter_clock_ms()))
+		return;
 	snprintf(actor, sizeof(actor), "address %s", request->address);
-	platform_audit(request->context, actor, "request", request->client.id, reason, request->route->path);
+	platform_audit(platform, actor, "request", request->client.id, reason, request->route->path);
 }
 
 static int make_tls(const struct data_keys *keys, SSL_CTX **ret_tls, struct tg_error *e)
@@ -169,6 +180,8 @@ int platform_start(const struct platform_config *config, struct platform **ret_p
 		limiter_new(config->agent_rate, (config->agent_rate * AGENT_BURST_SECONDS + 59) / 60);
 	platform->by_token = limiter_new(config->token_rate, config->token_rate);
 	platform->nameless = limiter_new(NAMELESS_PER_MINUTE, NAMELESS_PER_MINUTE);
+	platform->named = limiter_new(1, NAMED_BURST);
+	platform->batches = limiter_new(BATCHES_KIB_PER_MINUTE, BATCHES_KIB_BURST);
 	platform->sessions = sessions_new();
 	platform->policies = policies_new(config->policy_ms);
 	pthread_mutex_init(&platform->roots_lock, NULL);
@@ -176,7 +189,7 @@ int platform_start(const struct platform_config *config, struct platform **ret_p
 	platform->period = config->period ? config->period : TG_SYNC_PERIOD;
 	snprintf(platform->data, sizeof(platform->data), "%s", config->data);
 	ret = platform->by_address && platform->by_agent && platform->by_token && platform->nameless &&
-			      platform->sessions && platform->policies
+			      platform->named && platform->batches && platform->sessions && platform->policies
 		      ? 0
 		      : tg_error(e, -ENOMEM, "out of memory");
 	if (!ret)
@@ -216,6 +229,8 @@ void platform_stop(struct platform *platform)
 	limiter_free(platform->by_agent);
 	limiter_free(platform->by_token);
 	limiter_free(platform->nameless);
+	limiter_free(platform->named);
+	limiter_free(platform->batches);
 	sessions_free(platform->sessions);
 	heartbeats_free(platform->heartbeats);
 	policies_free(platform->policies);

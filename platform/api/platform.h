@@ -28,6 +28,8 @@ struct platform {
 	struct writer *writer;
 	struct limiter *by_address, *by_agent, *by_token;
 	struct limiter *nameless;	/* audit records of refusals that name nobody */
+	struct limiter *named;		/* the same by client and reason */
+	struct limiter *batches;	/* an agent's own records, in KiB */
 	struct sessions *sessions;
 	pthread_mutex_t roots_lock;
 	struct tg_attest_roots *roots;	/* NULL: no TPM vendor is pinned; see platform_roots() */

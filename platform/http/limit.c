@@ -86,19 +86,25 @@ static void refill(const struct limiter *limiter, struct bucket *bucket, int64_t
 	bucket->at_ms = now_ms;
 }
 
-bool limiter_take(struct limiter *limiter, const void *key, size_t len, int64_t now_ms)
+bool limiter_take_many(struct limiter *limiter, const void *key, size_t len, uint32_t units, int64_t now_ms)
 {
+	uint64_t cost = (uint64_t)units * MINUTE_MS;
 	struct bucket *bucket;
 	bool allowed;
 
 	pthread_mutex_lock(&limiter->lock);
 	bucket = find(limiter, mix(limiter->seed, key, len), now_ms);
 	refill(limiter, bucket, now_ms);
-	allowed = bucket->level >= MINUTE_MS;
+	allowed = bucket->level >= cost;
 	if (allowed)
-		bucket->level -= MINUTE_MS;
+		bucket->level -= cost;
 	pthread_mutex_unlock(&limiter->lock);
 	return allowed;
+}
+
+bool limiter_take(struct limiter *limiter, const void *key, size_t len, int64_t now_ms)
+{
+	return limiter_take_many(limiter, key, len, 1, now_ms);
 }
 
 int64_t limiter_clock_ms(void)

@@ -17,6 +17,8 @@ struct limiter *limiter_new(uint32_t per_minute, uint32_t burst);
 void limiter_free(struct limiter *limiter);
 /* Whether one more event may happen at `now_ms`, a clock that never goes back; if so it is counted. */
 bool limiter_take(struct limiter *limiter, const void *key, size_t len, int64_t now_ms);
+/* The same for `units` events at once: all of them or none. */
+bool limiter_take_many(struct limiter *limiter, const void *key, size_t len, uint32_t units, int64_t now_ms);
 /* The clock for it. */
 int64_t limiter_clock_ms(void);
 

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "http/log.h"
 #include "ledger/ledger.h"
@@ -96,6 +97,18 @@ static struct taking *taking_new(const struct sync *sync)
 	return t;
 }
 
+/* Records stay for ever: one agent must not fill the disk with them. */
+static bool within_budget(const struct sync *sync)
+{
+	const char *agent = sync->request->agent.id;
+	uint32_t kib = (uint32_t)((sync->message.audit.batch.len + 1023) / 1024);
+
+	if (limiter_take_many(sync->platform->batches, agent, strlen(agent), kib, limiter_clock_ms()))
+		return true;
+	metrics_refusal(&sync->platform->metrics, "audit-rate");
+	return false;
+}
+
 void sync_audit(struct sync *sync)
 {
 	struct taking *t;
@@ -106,6 +119,9 @@ void sync_audit(struct sync *sync)
 		answer(sync, &(struct ledger_result){ .refusal = LEDGER_TAKEN });
 		return;
 	}
+	/* the answer leaves the part out, and the agent says it again */
+	if (!within_budget(sync))
+		return;
 	t = taking_new(sync);
 	if (!t || sync_wait(sync, &t->step)) {
 		if (t)

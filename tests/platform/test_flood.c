@@ -9,7 +9,7 @@
 #include "platform_fixture.h"
 #include "tensorguard/crypto.h"
 
-enum { TIMES = 200, PER_MINUTE = 60 };
+enum { TIMES = 200, PER_MINUTE = 60, RECORDED_AT_ONCE = 10 };
 
 struct records {
 	const char *outcome;
@@ -90,6 +90,7 @@ TEST(flood, a_revoked_agent_is_limited_as_any_agent_is)
 	struct fixture *fixture = fixture_new(NULL, 86400);
 	EVP_PKEY *key = NULL;
 	struct enrol_client *client;
+	time_t begin = time(NULL);
 	int limited, refused;
 
 	CU_ASSERT_EQUAL_FATAL(tg_p256_generate(&key, NULL), 0);
@@ -97,8 +98,9 @@ TEST(flood, a_revoked_agent_is_limited_as_any_agent_is)
 	limited = ask(client, "/v1/renew/start", 429);
 	refused = recorded(fixture, "agent-revoked");
 	CU_ASSERT(limited > 0);
-	CU_ASSERT(refused > 0);
-	CU_ASSERT_EQUAL(refused + limited, TIMES);
+	/* the first ones, and then one a minute */
+	CU_ASSERT(refused >= RECORDED_AT_ONCE);
+	CU_ASSERT(refused <= RECORDED_AT_ONCE + (int)(time(NULL) - begin) / 60 + 1);
 	enrol_client_close(client);
 	EVP_PKEY_free(key);
 	fixture_free(fixture);

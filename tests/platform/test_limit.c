@@ -38,6 +38,20 @@ TEST(limit, keys_are_apart)
 	limiter_free(limiter);
 }
 
+TEST(limit, many_at_once)
+{
+	struct limiter *limiter = limiter_new(60, 10);
+
+	CU_ASSERT_PTR_NOT_NULL_FATAL(limiter);
+	CU_ASSERT_FALSE(limiter_take_many(limiter, "a", 1, 11, 0));
+	CU_ASSERT_TRUE(limiter_take_many(limiter, "a", 1, 7, 0));
+	CU_ASSERT_FALSE(limiter_take_many(limiter, "a", 1, 4, 0));
+	CU_ASSERT_TRUE(limiter_take_many(limiter, "a", 1, 3, 0));
+	CU_ASSERT_FALSE(limiter_take_many(limiter, "a", 1, 2, 1999));
+	CU_ASSERT_TRUE(limiter_take_many(limiter, "a", 1, 2, 2000));
+	limiter_free(limiter);
+}
+
 /* A clock that stands still or goes back gives nothing away. */
 TEST(limit, clock_goes_back)
 {

@@ -18,6 +18,7 @@
 #include "platform_fixture.h"
 #include "tensorguard/crypto.h"
 #include "tensorguard/hex.h"
+#include "tensorguard/sync.h"
 
 enum { DRIP_MS = 200, GIVE_UP_SECONDS = 60, ANSWER_SIZE = 4096 };
 
@@ -286,6 +287,114 @@ TEST(limits, requests_of_an_agent)
 	enrol_client_close(other);
 	EVP_PKEY_free(key);
 	EVP_PKEY_free(other_key);
+	fixture_free(fixture);
+}
+
+/* A batch of 1 KiB records by one agent, nearly as large as there are. */
+static void large_batch(const char *agent, EVP_PKEY *key, struct tg_bytes *ret_batch)
+{
+	enum { COUNT = 96 };
+	struct tg_bytes records[COUNT] = { 0 };
+	struct tg_audit_event event = { .time_ms = 1, .actor = "guard", .action = "test", .outcome = "done" };
+	struct tg_audit_chain chain;
+	char detail[1000];
+
+	memset(detail, 'x', sizeof(detail) - 1);
+	detail[sizeof(detail) - 1] = '\0';
+	event.detail = detail;
+	CU_ASSERT_EQUAL_FATAL(tg_audit_chain_begin(agent, &chain, NULL), 0);
+	for (int i = 0; i < COUNT; i++)
+		CU_ASSERT_EQUAL_FATAL(tg_audit_chain_add(&chain, &event, &records[i], NULL), 0);
+	CU_ASSERT_EQUAL_FATAL(tg_audit_batch_make(records, COUNT, key, ret_batch, NULL), 0);
+	for (int i = 0; i < COUNT; i++)
+		tg_bytes_free(&records[i]);
+}
+
+/* Whether the answer says what is stored. */
+static bool batch_taken(struct enrol_client *client, const struct tg_bytes *batch)
+{
+	struct tg_sync_request request = { .format = TG_SYNC_FORMAT,
+					   .heartbeat = { .version = "1", .kernel = "6" },
+					   .has_audit = true,
+					   .audit.batch = *batch };
+	struct tg_sync_answer answer = { 0 };
+	struct enrol_reply reply = { 0 };
+	struct tg_bytes text = { 0 };
+	bool taken;
+
+	CU_ASSERT_EQUAL_FATAL(tg_sync_request_encode(&request, &text, NULL), 0);
+	CU_ASSERT_EQUAL_FATAL(enrol_client_request(client, "/v1/sync", &text, &reply, NULL), 0);
+	CU_ASSERT_EQUAL_FATAL(reply.status, 200);
+	CU_ASSERT_EQUAL_FATAL(tg_sync_answer_decode(reply.body.data, reply.body.len, &answer, NULL), 0);
+	taken = answer.has_audit && answer.audit.stored > 0;
+	tg_sync_answer_clear(&answer);
+	tg_bytes_free(&text);
+	enrol_reply_clear(&reply);
+	return taken;
+}
+
+/* Its records stay for ever: 4 MiB at once, and 128 KiB a minute. */
+TEST(limits, audit_records_of_an_agent)
+{
+	struct fixture *fixture = fixture_limited(NULL, &(struct fixture_limits){ .agent_rate = 1000000 });
+	EVP_PKEY *key = fixture_key(), *other_key = fixture_key();
+	struct tg_bytes batch = { 0 }, others = { 0 };
+	struct enrol_client *client, *other;
+	double begin = seconds_now(), kib;
+	int taken = 0;
+
+	fixture_fleet(fixture, "robots", TG_ALLOW(TG_ASSURANCE_SOFTWARE));
+	client = fixture_agent(fixture, "robots", "arm-1", key);
+	other = fixture_agent(fixture, "robots", "arm-2", other_key);
+	large_batch("arm-1", key, &batch);
+	large_batch("arm-2", other_key, &others);
+	kib = (double)((batch.len + 1023) / 1024);
+	while (taken < 1000 && batch_taken(client, &batch))
+		taken++;
+	CU_ASSERT(kib > 100);
+	CU_ASSERT(taken * kib > 4096 - kib);
+	CU_ASSERT(taken * kib <= 4096 + 128 / 60.0 * (seconds_now() - begin) + 1);
+	/* it is still heard, and the others lose nothing by it */
+	CU_ASSERT_FALSE(batch_taken(client, &batch));
+	CU_ASSERT_TRUE(batch_taken(other, &others));
+	tg_bytes_free(&batch);
+	tg_bytes_free(&others);
+	enrol_client_close(client);
+	enrol_client_close(other);
+	EVP_PKEY_free(key);
+	EVP_PKEY_free(other_key);
+	fixture_free(fixture);
+}
+
+static int count_requests(void *arg, const struct store_audit *record)
+{
+	*(int *)arg += !strcmp(record->action, "request") && !strcmp(record->outcome, "agent-revoked");
+	return 0;
+}
+
+/* Who is revoked can ask for as long as he likes: that is no reason to write it down each time. */
+TEST(limits, records_of_a_revoked_agent)
+{
+	enum { MANY = 60, BURST = 10 };
+	struct fixture *fixture = fixture_limited(NULL, &(struct fixture_limits){ .agent_rate = 1000000 });
+	struct tg_bytes nothing = { 0 };
+	EVP_PKEY *key = fixture_key();
+	struct enrol_client *client;
+	double begin = seconds_now();
+	int count = 0;
+
+	fixture_fleet(fixture, "robots", TG_ALLOW(TG_ASSURANCE_SOFTWARE));
+	client = fixture_agent(fixture, "robots", "arm-1", key);
+	CU_ASSERT_EQUAL(store_agent_revoke(fixture->store, "arm-1", "stolen", time(NULL), NULL), 0);
+	for (int i = 0; i < MANY; i++)
+		fixture_expect(client, "/v1/sync", &nothing, 403, "agent-revoked");
+	/* the last of the records is there before what is asked for after them */
+	fixture_expect(client, "/v1/fleet/agents", NULL, 403, "certificate-of-another-kind");
+	CU_ASSERT(fixture_audited(fixture, "request", "certificate-of-another-kind"));
+	CU_ASSERT_EQUAL(store_audit_each(fixture->store, 1000, count_requests, &count, NULL), 0);
+	CU_ASSERT(count >= BURST && count <= BURST + 1 + (seconds_now() - begin) / 60);
+	enrol_client_close(client);
+	EVP_PKEY_free(key);
 	fixture_free(fixture);
 }
 

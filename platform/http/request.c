@@ -275,14 +275,17 @@ static bool client_allowed(struct request *request, int ret)
 	return false;
 }
 
-/* Agents are limited each by itself, welcome or not: many may share an address. */
-static bool within_limits(struct request *request)
+/*
+ * Agents are limited each by itself, welcome or not: many may share an address. But not by a certificate that
+ * has ended (`current` false), or whoever has an old key of a device could use up its requests.
+ */
+static bool within_limits(struct request *request, bool current)
 {
 	const struct server_config *config = &request->worker->server->config;
 	uint8_t key[16];
 	bool allowed;
 
-	if (request->has_client && request->client.kind == TG_CLIENT_AGENT)
+	if (current && request->has_client && request->client.kind == TG_CLIENT_AGENT)
 		allowed = limiter_take(config->by_agent, request->client.id, strlen(request->client.id),
 				       limiter_clock_ms());
 	else
@@ -304,14 +307,14 @@ static void serve(struct request *request, const char *path)
 	request->route = find_route(routes, evhttp_request_get_command(request->http), path,
 				    request->argument, &known);
 	if (!request->route) {
-		if (within_limits(request))
+		if (within_limits(request, false))
 			request_fail(request, known ? 405 : 404, known ? "method" : "path",
 				     known ? "this path has other methods" : "no such path");
 		return;
 	}
 	ret = request->route->client == ROUTE_ANYBODY ? 0 : read_client(request);
 	/* the limit first: a refusal costs a look into the store and an audit record */
-	if (!within_limits(request) || !client_allowed(request, ret))
+	if (!within_limits(request, !ret) || !client_allowed(request, ret))
 		return;
 	if (evbuffer_get_length(evhttp_request_get_input_buffer(request->http)) > request->route->body_max) {
 		request_fail(request, 413, "size", "the body is too large for this path");

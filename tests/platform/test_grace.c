@@ -260,6 +260,26 @@ TEST(grace, is_for_agents_of_this_platform)
 	late_free(&l);
 }
 
+/* Whoever has an old key of a device does not use up its requests. */
+TEST(grace, an_old_certificate_takes_nothing_from_the_new_one)
+{
+	enum { MANY = 100 };
+	const struct tg_client vault = { TG_CLIENT_AGENT, "vaults", "vault-1" };
+	struct late l = late_new();
+	struct enrol_client *thief = fixture_client(l.fixture, l.cert, l.fake->tls);
+	X509 *cert = ended(l.fixture, l.fake->tls, &vault, -LIFETIME);
+	struct enrol_client *device = fixture_client(l.fixture, cert, l.fake->tls);
+	struct tg_bytes body = { (uint8_t *)(uintptr_t) "{}", 2 };
+
+	for (int i = 0; i < MANY; i++)
+		fixture_expect(thief, "/v1/sync", &body, 401, "certificate-expired");
+	fixture_expect(device, "/v1/sync", &body, 400, "malformed");
+	enrol_client_close(thief);
+	enrol_client_close(device);
+	X509_free(cert);
+	late_free(&l);
+}
+
 /* ---- without a TPM ---- */
 
 static void set_end(int64_t end)

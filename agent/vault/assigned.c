@@ -53,7 +53,7 @@ static int take_lists(struct assignments *a, const json_t *list, const json_t *r
 	size_t i;
 
 	if (!json_is_array(list) || json_array_size(list) > TG_MODELS_MAX || !json_is_array(revoked) ||
-	    json_array_size(revoked) > TG_MODELS_MAX)
+	    json_array_size(revoked) > TG_MODELS_REVOKED_MAX)
 		return -EBADMSG;
 	a->known = true;
 	a->count = json_array_size(list);

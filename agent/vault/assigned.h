@@ -20,7 +20,7 @@ struct assignments {
 	bool known;		/* the Platform has answered, since this process began */
 	struct assigned list[TG_MODELS_MAX];
 	size_t count;
-	uint8_t revoked[TG_MODELS_MAX][TG_SHA256_LEN]; /* manifests that nobody is to use any more */
+	uint8_t revoked[TG_MODELS_REVOKED_MAX][TG_SHA256_LEN]; /* manifests that nobody is to use any more */
 	size_t revoked_count;
 	uint64_t syncs;		/* requests to the Platform that have ended */
 	int64_t time;		/* when the last one did; 0: none */

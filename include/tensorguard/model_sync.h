@@ -22,6 +22,7 @@
 #include "tensorguard/tgsp_trust.h"
 
 #define TG_MODELS_MAX 64	/* of one device */
+#define TG_MODELS_REVOKED_MAX 512 /* releases */
 #define TG_MODEL_DETAIL_LEN 128	/* with the final NUL */
 #define TG_MODEL_TRUST_MAX 19	/* 16 roots, targets, snapshot, timestamp */
 #define TG_MODEL_ROOTS_MAX 16	/* successors of the device's root in one answer: more follow in the next */
@@ -78,7 +79,7 @@ struct tg_models_answer {
 	uint8_t tag[TG_SHA256_LEN]; /* zeros: there is no answer, nothing has changed */
 	struct tg_model_assignment assignments[TG_MODELS_MAX]; /* ascending by model, each once */
 	size_t assignment_count;
-	struct tg_model_revoked revoked[TG_MODELS_MAX]; /* of models of its fleet, the newest */
+	struct tg_model_revoked revoked[TG_MODELS_REVOKED_MAX]; /* of models of its fleet, the newest */
 	size_t revoked_count;
 	/* The roots above the device's, ascending; then targets, snapshot, timestamp: all three or none. */
 	struct tg_model_trust trust[TG_MODEL_TRUST_MAX];

@@ -79,7 +79,7 @@ const struct wire_field wire_models_answer[] = {
 	  .optional = true, .list_max = TG_MODELS_MAX,
 	  .count_offset = offsetof(struct tg_models_answer, assignment_count), .fields = assignment_fields },
 	{ FIELD("revoked", WIRE_OBJECTS, struct tg_models_answer, revoked, sizeof(struct tg_model_revoked)),
-	  .optional = true, .list_max = TG_MODELS_MAX,
+	  .optional = true, .list_max = TG_MODELS_REVOKED_MAX,
 	  .count_offset = offsetof(struct tg_models_answer, revoked_count), .fields = revoked_fields },
 	{ FIELD("trust", WIRE_OBJECTS, struct tg_models_answer, trust, sizeof(struct tg_model_trust)),
 	  .optional = true, .list_max = TG_MODEL_TRUST_MAX,

@@ -216,8 +216,8 @@ static int run(struct turn *turn, struct tg_error *e)
 	for (size_t i = 0; !ret && i < turn->count; i++)
 		ret = turn_model(turn, i, e);
 	if (!ret && turn->count)
-		ret = store_revoked_each(turn->store, turn->device->fleet, TG_MODELS_MAX, take_revoked,
-					 &turn->answer, e);
+		ret = store_revoked_each(turn->store, turn->device->fleet, TG_MODELS_REVOKED_MAX,
+					 take_revoked, &turn->answer, e);
 	if (!ret)
 		ret = store_trust_each(turn->store, take_trust, turn, e);
 	return ret ? ret : set_tag(&turn->answer, e);

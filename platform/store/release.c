@@ -188,22 +188,34 @@ static int exists(struct store *store, const char *sql, const struct db_value *v
 	return 0;
 }
 
-static int remove_release(struct store *store, const void *arg, struct tg_error *e)
+/* What was revoked stays known: devices that were away have yet to hear of it, and it must not come back. */
+static int check_unused(struct store *store, const struct key *key, struct tg_error *e)
 {
-	const struct key *key = arg;
+	struct store_release release;
 	bool used = false;
-	int ret;
+	int ret = store_release_get(store, key->model, key->number, &release, e);
 
-	ret = exists(store, "SELECT 1 FROM rollout WHERE model = $1 AND (base = $2 OR candidate = $2)",
-		     DB_VALUES(db_text(key->model), db_int(key->number)), &used, e);
+	if (!ret && release.revoked)
+		ret = tg_error(e, -EBUSY, "release %lld of '%s' was revoked: that must not be forgotten",
+			       (long long)key->number, key->model);
+	if (!ret)
+		ret = exists(store,
+			     "SELECT 1 FROM rollout WHERE model = $1 AND (base = $2 OR candidate = $2)",
+			     DB_VALUES(db_text(key->model), db_int(key->number)), &used, e);
 	if (!ret && used)
 		ret = tg_error(e, -EBUSY, "release %lld of '%s' is in use: a fleet has it or may get it",
 			       (long long)key->number, key->model);
+	return ret;
+}
+
+static int remove_release(struct store *store, const void *arg, struct tg_error *e)
+{
+	const struct key *key = arg;
+	int ret = check_unused(store, key, e);
+
 	if (!ret)
 		ret = store_run_one(store, "DELETE FROM release WHERE model = $1 AND number = $2",
 				    DB_VALUES(db_text(key->model), db_int(key->number)), e);
-	if (ret == -ENOENT)
-		return tg_error(e, ret, "model '%s' has no release %lld", key->model, (long long)key->number);
 	return ret;
 }
 
@@ -227,7 +239,8 @@ int store_blob_used(struct store *store, const uint8_t blob[static STORE_HASH_LE
 		    struct tg_error *e)
 {
 	return exists(store,
-		      "SELECT 1 FROM release WHERE blob = $1 UNION SELECT 1 FROM trust WHERE blob = $1",
+		      "SELECT 1 FROM release WHERE blob = $1 AND revoked = 0 UNION SELECT 1 FROM trust WHERE "
+		      "blob = $1",
 		      DB_VALUES(db_blob(blob, STORE_HASH_LEN)), ret_used, e);
 }
 

@@ -41,7 +41,7 @@ int store_release_revoke(struct store *store, const char *model, int64_t number,
 int store_revoked_each(struct store *store, const char *fleet, int64_t max,
 		       int (*each)(void *arg, const uint8_t manifest[static STORE_HASH_LEN]), void *arg,
 		       struct tg_error *e);
-/* -EBUSY when a fleet has it, or may get it. */
+/* -EBUSY when a fleet has it, or may get it, and for good when it was revoked. */
 int store_release_remove(struct store *store, const char *model, int64_t number, struct tg_error *e);
 
 enum rollout_state {
@@ -117,7 +117,7 @@ int store_trust_each(struct store *store, int (*each)(void *arg, const struct st
 /* Whether a device of `fleet` may read this blob. */
 int store_blob_allowed(struct store *store, const char *fleet, const uint8_t blob[static STORE_HASH_LEN],
 		       bool *ret_allowed, struct tg_error *e);
-/* Whether a release or a trust document has this blob. */
+/* Whether a release that was not revoked, or a trust document, has this blob. */
 int store_blob_used(struct store *store, const uint8_t blob[static STORE_HASH_LEN], bool *ret_used,
 		    struct tg_error *e);
 

@@ -372,3 +372,64 @@ TEST(release, one_percent_of_failures_reach_the_whole_fleet)
 	CU_ASSERT_EQUAL(fleet->holders, FEW);
 	free(fleet);
 }
+
+static int count_revoked(void *arg, const uint8_t manifest[static STORE_HASH_LEN])
+{
+	(void)manifest;
+	++*(int *)arg;
+	return 0;
+}
+
+static int revoked_in(struct store *store, const char *fleet)
+{
+	int count = 0;
+
+	CU_ASSERT_EQUAL(store_revoked_each(store, fleet, 1000, count_revoked, &count, &e), 0);
+	return count;
+}
+
+/* A device that was away while the fleet went on hears of it as well. */
+TEST(release, a_revocation_is_not_forgotten)
+{
+	struct store *store = fresh_store();
+	struct store_release release = { .number = 0 };
+	bool used = true;
+
+	make_fleet(store, "robots");
+	for (int64_t number = 7; number <= 9; number++)
+		add_release(store, number, 0);
+	promote(store, 7, "100", 0);
+	CU_ASSERT_EQUAL(store_release_revoke(store, "grasp", 8, NOW, &e), 0);
+	CU_ASSERT_EQUAL(store_release_remove(store, "grasp", 8, &e), -EBUSY);
+	CU_ASSERT_EQUAL(revoked_in(store, "robots"), 1);
+	CU_ASSERT_EQUAL(store_release_get(store, "grasp", 8, &release, &e), 0);
+	CU_ASSERT_EQUAL(release.revoked, NOW);
+	/* its package is of no use any more */
+	CU_ASSERT_EQUAL(store_blob_used(store, release.blob, &used, &e), 0);
+	CU_ASSERT_FALSE(used);
+	CU_ASSERT_EQUAL(store_release_remove(store, "grasp", 9, &e), 0);
+	CU_ASSERT_EQUAL(store_release_remove(store, "grasp", 9, &e), -ENOENT);
+	CU_ASSERT_EQUAL(store_release_remove(store, "grasp", 7, &e), -EBUSY);
+	store_close(store);
+}
+
+/* More of them than a device has models. */
+TEST(release, every_revocation_is_told)
+{
+	enum { MANY = 100 };
+	static struct tg_models_request request;
+	static struct tg_models_answer answer;
+	const struct release_device device = { .agent = "robot-0", .fleet = "robots" };
+	struct store *store = fresh_store();
+
+	make_fleet(store, "robots");
+	add_agents("robots", 1);
+	for (int number = 1; number <= MANY; number++)
+		add_release(store, number, 0);
+	promote(store, MANY, "100", 0);
+	for (int number = 1; number < MANY; number++)
+		CU_ASSERT_EQUAL(store_release_revoke(store, "grasp", number, NOW + number, &e), 0);
+	CU_ASSERT_EQUAL(release_sync(store, &device, &request, NOW + MANY, true, &answer, &e), 0);
+	CU_ASSERT_EQUAL(answer.revoked_count, MANY - 1);
+	store_close(store);
+}

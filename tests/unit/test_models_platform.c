@@ -9,6 +9,7 @@
 #include "harness.h"
 #include "trust/reports.h"
 #include "vault/assigned.h"
+#include "vault/call.h"
 
 static struct tg_error e;
 
@@ -109,6 +110,37 @@ TEST(models_platform, assignments_come_as_they_were_told)
 	CU_ASSERT_EQUAL(assigned_take(&taken, bad, 1235, &e), 0);
 	CU_ASSERT_TRUE(taken.known && taken.count == 2 && taken.syncs == 9 && !taken.problem[0]);
 	json_decref(bad);
+	json_decref(message);
+}
+
+/* As much as an answer of the Platform's can say fits into one message. */
+TEST(models_platform, the_largest_assignments_fit)
+{
+	static struct assignments told, taken;
+	json_t *message;
+	char *text;
+
+	told = (struct assignments){ .known = true,
+				     .count = TG_MODELS_MAX,
+				     .revoked_count = TG_MODELS_REVOKED_MAX,
+				     .syncs = INT64_MAX };
+	memset(told.problem, '"', sizeof(told.problem) - 1);
+	for (size_t i = 0; i < TG_MODELS_MAX; i++) {
+		struct tg_model_assignment *package = &told.list[i].package;
+
+		memset(package->model, 'x', sizeof(package->model) - 1);
+		package->release = package->size = INT64_MAX;
+		memset(told.list[i].detail, '"', sizeof(told.list[i].detail) - 1);
+	}
+	for (size_t i = 0; i < TG_MODELS_REVOKED_MAX; i++)
+		fill(told.revoked[i], (uint8_t)i);
+	message = assigned_message(&told);
+	text = json_dumps(message, JSON_COMPACT);
+	CU_ASSERT_PTR_NOT_NULL_FATAL(text);
+	CU_ASSERT(strlen(text) <= CALL_MAX);
+	CU_ASSERT_EQUAL(assigned_take(&taken, message, 0, &e), 0);
+	CU_ASSERT(!memcmp(&told, &taken, sizeof(told)));
+	free(text);
 	json_decref(message);
 }
 

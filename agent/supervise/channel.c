@@ -8,6 +8,9 @@
 
 #include "supervise/channel.h"
 
+/* More than the kernel holds of one sender's. */
+enum { DRAIN_MAX = 1024 };
+
 struct channel {
 	int fd;
 	enum message_sender peer;
@@ -22,28 +25,45 @@ static void end(struct channel *c, int error)
 	c->ops->end(c->ctx, error);
 }
 
-/* One message per wake-up: the callback may close the channel, and others' events get their turn. */
-static void ready(evutil_socket_t fd, short what, void *ctx)
+/* 1: a message; 0: there will be none any more; -EAGAIN: there is none now; else what is wrong. */
+static int receive(const struct channel *c, struct message *ret_message)
 {
 	/* one byte more than a message has, to see when there is more */
 	uint8_t data[sizeof(struct message) + 1];
-	ssize_t n = recv(fd, data, sizeof(data), MSG_DONTWAIT);
-	struct channel *c = ctx;
-	struct message message;
+	ssize_t n;
 	int ret;
 
+	/* a peer that ended with unread messages resets the connection, which is said before its own last
+	 * ones */
+	do {
+		n = recv(c->fd, data, sizeof(data), MSG_DONTWAIT);
+	} while (n < 0 && (errno == EINTR || errno == ECONNRESET));
+	if (n <= 0)
+		return n ? -errno : 0;
+	ret = message_parse(data, (size_t)n, c->peer, ret_message);
+	return ret ? ret : 1;
+}
+
+/* One message per wake-up: the callback may close the channel, and others' events get their turn. */
+static void ready(evutil_socket_t fd, short what, void *ctx)
+{
+	struct channel *c = ctx;
+	struct message message;
+	int ret = receive(c, &message);
+
+	(void)fd;
 	(void)what;
-	if (n < 0 && (errno == EAGAIN || errno == EINTR))
-		return;
-	/* somebody killed with unread messages resets the connection: that is an end like any other */
-	if (n <= 0) {
-		end(c, n && errno != ECONNRESET ? -errno : 0);
-		return;
-	}
-	ret = message_parse(data, (size_t)n, c->peer, &message);
-	if (ret)
+	if (ret > 0)
+		c->ops->message(c->ctx, &message);
+	else if (ret != -EAGAIN)
 		end(c, ret);
-	else
+}
+
+void channel_drain(struct channel *c)
+{
+	struct message message;
+
+	for (int i = 0; c && i < DRAIN_MAX && receive(c, &message) > 0; i++)
 		c->ops->message(c->ctx, &message);
 }
 

@@ -19,6 +19,11 @@ struct channel_ops {
 int channel_open(int fd, enum message_sender peer, struct event_base *base, const struct channel_ops *ops,
 		 void *ctx, struct channel **ret_channel);
 void channel_close(struct channel *channel); /* NULL-safe */
+/*
+ * Hands over what a peer that has ended left behind, up to what is not a message. The callback must not close
+ * the channel; `end` is not called. NULL-safe.
+ */
+void channel_drain(struct channel *channel);
 
 /* Never waits: -EAGAIN when the other end does not read. */
 int channel_send(struct channel *channel, const struct message *message);

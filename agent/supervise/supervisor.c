@@ -93,7 +93,7 @@ static void tell(struct supervisor *s)
 	for (size_t i = 0; i < s->count && !s->telling.number; i++) {
 		const struct supervised *c = &s->children[i];
 
-		if (!c->kind->keeps_trail || !c->ready_since || !c->channel ||
+		if (!c->kind->keeps_trail || !c->pid || !c->ready_since || !c->channel ||
 		    !events_next(&s->events, monotonic_ns(), &m.event))
 			continue;
 		s->told = s->told == UINT16_MAX ? 1 : (uint16_t)(s->told + 1);
@@ -311,11 +311,22 @@ static void look_for(struct supervisor *s)
 	}
 }
 
+/* Of one that has ended: only what it has done still counts. */
+static void last_word(struct supervised *c, const struct message *m)
+{
+	if (m->type == MESSAGE_EVENT)
+		note(c->supervisor, &m->event);
+	else if (m->type == MESSAGE_RECORDED && c->kind->keeps_trail)
+		recorded(c->supervisor, m->recorded.number);
+}
+
 static void on_message(void *ctx, const struct message *m)
 {
 	struct supervised *c = ctx;
 
-	if (m->type == MESSAGE_READY && !c->ready_since) {
+	if (!c->pid) {
+		last_word(c, m);
+	} else if (m->type == MESSAGE_READY && !c->ready_since) {
 		become_ready(c);
 	} else if (m->type == MESSAGE_PONG && m->pong.number > c->answered && m->pong.number <= c->sent) {
 		c->answered = m->pong.number;
@@ -449,6 +460,7 @@ static void child_ended(struct supervised *c, int status)
 	char text[96];
 
 	c->pid = 0;
+	channel_drain(c->channel);
 	channel_close(c->channel);
 	c->channel = NULL;
 	c->reloads = false;

@@ -20,7 +20,11 @@
 #include "supervise/backoff.h"
 #include "supervise/keeper.h"
 
-enum { MESSAGE_MAX = 256, EXIT_NO_EXEC = 127 };
+enum {
+	MESSAGE_MAX = 256,
+	EXIT_NO_EXEC = 127,
+	AT_ONCE = 1024, /* messages: more than the kernel lets wait (net.unix.max_dgram_qlen) */
+};
 
 struct keeper {
 	char **argv;
@@ -176,8 +180,8 @@ static bool is_ours(const struct keeper *k, struct msghdr *message)
 	return false;
 }
 
-/* One datagram of the supervisor's; anybody may send there, and is not heard. */
-static void take_message(struct keeper *k)
+/* One datagram of the supervisor's; anybody may send there, and is not heard. False: there is none. */
+static bool take_message(struct keeper *k)
 {
 	char text[MESSAGE_MAX + 1];
 	union {
@@ -191,14 +195,24 @@ static void take_message(struct keeper *k)
 				  .msg_controllen = sizeof(control.room) };
 	ssize_t n = recvmsg(k->socket, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
 
-	if (n < 0 || !is_ours(k, &message))
-		return;
+	if (n < 0)
+		return false;
+	if (!is_ours(k, &message))
+		return true;
 	text[n] = '\0';
 	k->missed = 0;
 	if (!strcmp(text, "READY=1") && !k->ready_since) {
 		k->ready_since = monotonic_ns();
 		k->was_ready = true;
 	}
+	return true;
+}
+
+/* All that was there; somebody who never stops sending keeps us from nothing else. */
+static void take_messages(struct keeper *k)
+{
+	for (int i = 0; i < AT_ONCE && take_message(k); i++)
+		;
 }
 
 /* ---- its own start ---- */
@@ -251,8 +265,8 @@ static void serve(struct keeper *k)
 			continue;
 		/* what was said before somebody ended, or before it is too late, counts */
 		if (fds[1].revents)
-			take_message(k);
-		else if (fds[2].revents)
+			take_messages(k);
+		if (fds[2].revents)
 			tick(k);
 		if (fds[0].revents)
 			take_signal(k);

@@ -5,7 +5,8 @@
 
 #include <stdint.h>
 
-/* Sends `state` ("READY=1") to $NOTIFY_SOCKET; does nothing when there is none. */
+/* Sends `state` ("READY=1") to $NOTIFY_SOCKET, for which it waits 200 ms at most; does nothing when there is
+ * none. */
 void notify(const char *state);
 
 /* Microseconds between two WATCHDOG=1, half of what the service manager waits; 0 = it does not watch us. */

@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "enrol/parts.h"
+#include "http/limit.h"
 #include "release/package.h"
 #include "tensorguard/crypto.h"
 #include "tensorguard/hex.h"
@@ -263,7 +264,7 @@ static void finish_session(struct request *request, const struct tg_enrol_finish
 			   enum tg_enrol_kind kind)
 {
 	struct platform *platform = request->context;
-	struct session *session = sessions_take(platform->sessions, finish->session, time(NULL));
+	struct session *session = sessions_take(platform->sessions, finish->session, limiter_clock_ms());
 	struct subject subject = { action_of(kind), kind == TG_RENEW ? request->agent.id : "" };
 	const char *reason = foreign(request, session, kind);
 	struct tg_attest_result result = { 0 };

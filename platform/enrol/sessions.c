@@ -84,9 +84,9 @@ static void unlink_list(struct sessions *sessions, const struct session *session
 	sessions->count--;
 }
 
-static void drop_dead(struct sessions *sessions, int64_t now)
+static void drop_dead(struct sessions *sessions, int64_t now_ms)
 {
-	while (sessions->first && now - sessions->first->started > TG_SESSION_SECONDS) {
+	while (sessions->first && now_ms - sessions->first->started_ms > TG_SESSION_SECONDS * 1000) {
 		struct session *session = sessions->first;
 
 		unlink_bucket(sessions, id_of(session));
@@ -95,17 +95,17 @@ static void drop_dead(struct sessions *sessions, int64_t now)
 	}
 }
 
-int sessions_put(struct sessions *sessions, struct session *session, int64_t now)
+int sessions_put(struct sessions *sessions, struct session *session, int64_t now_ms)
 {
 	struct session **bucket = bucket_of(sessions, id_of(session));
 	int ret = 0;
 
 	pthread_mutex_lock(&sessions->lock);
-	drop_dead(sessions, now);
+	drop_dead(sessions, now_ms);
 	if (sessions->count >= SESSIONS_MAX) {
 		ret = -EBUSY;
 	} else {
-		session->started = now;
+		session->started_ms = now_ms;
 		session->next = NULL;
 		session->next_in_bucket = *bucket;
 		*bucket = session;
@@ -118,12 +118,12 @@ int sessions_put(struct sessions *sessions, struct session *session, int64_t now
 }
 
 struct session *sessions_take(struct sessions *sessions, const uint8_t id[static TG_SESSION_ID_LEN],
-			      int64_t now)
+			      int64_t now_ms)
 {
 	struct session *session;
 
 	pthread_mutex_lock(&sessions->lock);
-	drop_dead(sessions, now);
+	drop_dead(sessions, now_ms);
 	session = unlink_bucket(sessions, id);
 	if (session)
 		unlink_list(sessions, session);

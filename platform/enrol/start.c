@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "enrol/parts.h"
+#include "http/limit.h"
 #include "tensorguard/crypto.h"
 
 /* The token as the store has it. True when the request goes on; `session` has the token and its fleet then.
@@ -61,7 +62,7 @@ static bool pin_matches(struct request *request, const struct session *session)
 }
 
 /* The answer, and the session into the table. Takes over the session. */
-static void give_challenge(struct request *request, struct session *session, int64_t now)
+static void give_challenge(struct request *request, struct session *session)
 {
 	bool renewal = session->kind == TG_RENEW;
 	struct subject subject = { renewal ? "renew" : "enrol",
@@ -79,7 +80,7 @@ static void give_challenge(struct request *request, struct session *session, int
 		enrol_fail(request, "challenge", &e);
 		return;
 	}
-	if (sessions_put(platform->sessions, session, now)) {
+	if (sessions_put(platform->sessions, session, limiter_clock_ms())) {
 		tg_bytes_free(&text);
 		tg_error(&e, 0, "too many enrolments are under way, try again later");
 		enrol_refuse(request, &subject, "busy", &e);
@@ -119,7 +120,7 @@ static void begin_enrolment(struct request *request, const struct tg_enrol_start
 	if (ret)
 		enrol_blame(request, &subject, ret, reason, &e);
 	else if (pin_matches(request, session)) {
-		give_challenge(request, session, now);
+		give_challenge(request, session);
 		return;
 	}
 	session_free(session);
@@ -193,7 +194,7 @@ static void begin_renewal(struct request *request, const struct tg_enrol_start *
 	session->kind = TG_RENEW;
 	memcpy(session->fleet, request->agent.fleet, sizeof(session->fleet));
 	memcpy(session->agent, request->agent.id, sizeof(session->agent));
-	give_challenge(request, session, now);
+	give_challenge(request, session);
 }
 
 void post_renew_start(struct request *request)

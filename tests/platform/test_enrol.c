@@ -649,3 +649,41 @@ TEST(enrol, a_broken_store)
 	EVP_PKEY_free(other);
 	fixture_free(fixture);
 }
+
+/* The wall clock as the Platform sees it, beside the right one. */
+static _Atomic time_t shift;
+
+/* In the place of the C library's, for this whole program. */
+time_t time(time_t *ret_time)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	now.tv_sec += shift;
+	if (ret_time)
+		*ret_time = now.tv_sec;
+	return now.tv_sec;
+}
+
+/* A clock that is set does not make them older, nor keep them for as long as it was set back. */
+TEST(enrol, sessions_do_not_age_by_the_wall_clock)
+{
+	struct fixture *fixture = fixture_new(NULL, 86400);
+	struct tg_enrol_finish message;
+	struct enrol_client *client;
+	char token[TOKEN_TEXT_SIZE];
+	EVP_PKEY *key = fixture_key();
+
+	fixture_fleet(fixture, "robots", software);
+	for (int i = 1; i <= 2; i++) {
+		fixture_token(fixture, "robots", NULL, 86400, token);
+		client = begin(fixture, token, key, &message);
+		tg_enrol_finish_clear(&message);
+		enrol_client_close(client);
+		CU_ASSERT_EQUAL(sessions_count(fixture->platform->sessions), (size_t)i);
+		shift += 2 * TG_SESSION_SECONDS;
+	}
+	shift = 0;
+	EVP_PKEY_free(key);
+	fixture_free(fixture);
+}

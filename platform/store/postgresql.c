@@ -2,6 +2,7 @@
 #include <endian.h>
 #include <errno.h>
 #include <libpq-fe.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,6 +19,8 @@ struct pg_db {
 	PGconn *connection;
 	const char *prepared[MAX_STATEMENTS];
 	int prepared_count;
+	bool in_transaction; /* as its user sees it: a lost connection has none, and this must not pass
+				unnoticed */
 };
 
 /* The values of one call in the form that libpq takes. */
@@ -115,11 +118,13 @@ static int pg_open(const char *address, struct db **ret_db, struct tg_error *e)
 	return 0;
 }
 
-/* Outside a transaction a lost connection is made anew, once. */
+/* A lost connection is made anew, once; not in a transaction, of which only the rest would be done then. */
 static int revive(struct pg_db *db, struct tg_error *e)
 {
 	if (PQstatus(db->connection) == CONNECTION_OK)
 		return 0;
+	if (db->in_transaction)
+		return tg_error(e, -EIO, "store: connection to PostgreSQL lost in a transaction");
 	PQreset(db->connection);
 	if (PQstatus(db->connection) != CONNECTION_OK)
 		return tg_error(e, -EIO, "store: connection to PostgreSQL lost");
@@ -128,16 +133,20 @@ static int revive(struct pg_db *db, struct tg_error *e)
 
 static void pg_rollback(struct db *base)
 {
+	of(base)->in_transaction = false;
 	if (PQtransactionStatus(of(base)->connection) != PQTRANS_IDLE)
 		pg_script(base, "ROLLBACK", NULL);
 }
 
 static int pg_begin(struct db *base, struct tg_error *e)
 {
-	int ret = revive(of(base), e);
+	int ret;
 
+	of(base)->in_transaction = false;
+	ret = revive(of(base), e);
 	if (!ret)
 		ret = pg_script(base, "BEGIN", e);
+	of(base)->in_transaction = !ret;
 	if (!ret)
 		ret = pg_script(base, WRITE_LOCK, e);
 	if (ret)
@@ -157,6 +166,7 @@ static int pg_commit(struct db *base, struct tg_error *e)
 	else if (strcmp(PQcmdStatus(result), "COMMIT"))
 		ret = tg_error(e, -EIO, "store: the transaction was rolled back");
 	PQclear(result);
+	db->in_transaction = false;
 	if (ret)
 		pg_rollback(base);
 	return ret;
@@ -221,8 +231,7 @@ static int64_t pg_run(struct db *base, const char *sql, const struct db_value *v
 	char name[16];
 	int64_t ret = 0;
 
-	if (PQtransactionStatus(db->connection) != PQTRANS_INTRANS)
-		ret = revive(db, e);
+	ret = revive(db, e);
 	if (!ret)
 		ret = prepare(db, sql, count, name, e);
 	if (ret)

@@ -360,3 +360,46 @@ TEST(store, blobs_of_another_length_are_not_taken)
 	db_close(db);
 	store_close(store);
 }
+
+static int take_number(void *arg, const struct db_row *row)
+{
+	*(int64_t *)arg = db_row_int(row, 0);
+	return 0;
+}
+
+static int64_t insert_trust(struct db *db, int64_t version)
+{
+	return db_run(db, "INSERT INTO trust VALUES (0, $1, $2, 1, 1, 1)",
+		      DB_VALUES(db_int(version), db_blob(&version, sizeof(version))), NULL, NULL, NULL);
+}
+
+/* The server ends the connection in the middle of a transaction: nothing of it is done, and it is said. */
+TEST(store, a_lost_connection_takes_its_transaction_along)
+{
+	struct db *db = NULL, *other = NULL;
+	int64_t process = 0, count = -1;
+
+	if (strncmp(store_url(), "postgresql:", 11))
+		return; /* the embedded one has no connection */
+	store_close(fresh_store());
+	CU_ASSERT_EQUAL_FATAL(db_open(store_url(), &db, NULL), 0);
+	CU_ASSERT_EQUAL_FATAL(db_open(store_url(), &other, NULL), 0);
+	CU_ASSERT_EQUAL(db_begin(db, NULL), 0);
+	CU_ASSERT_EQUAL(insert_trust(db, 1), 1);
+	CU_ASSERT_EQUAL(db_run(db, "SELECT pg_backend_pid()::bigint", NULL, 0, take_number, &process, NULL),
+			1);
+	CU_ASSERT_EQUAL(db_run(other, "SELECT pg_terminate_backend(CAST($1 AS BIGINT)::integer, 5000)",
+			       DB_VALUES(db_int(process)), NULL, NULL, NULL),
+			1);
+	for (int64_t version = 2; version < 5; version++)
+		CU_ASSERT(insert_trust(db, version) < 0);
+	CU_ASSERT(db_commit(db, NULL) < 0);
+	CU_ASSERT_EQUAL(db_run(other, "SELECT COUNT(*) FROM trust", NULL, 0, take_number, &count, NULL), 1);
+	CU_ASSERT_EQUAL(count, 0);
+	/* the next one has a connection again */
+	CU_ASSERT_EQUAL(db_begin(db, NULL), 0);
+	CU_ASSERT_EQUAL(insert_trust(db, 5), 1);
+	CU_ASSERT_EQUAL(db_commit(db, NULL), 0);
+	db_close(db);
+	db_close(other);
+}

@@ -274,24 +274,53 @@ static int make_directory(const char *directory, struct tg_error *e)
 	return 0;
 }
 
+/*
+ * By what root can hold on to: a file that has another name somewhere is not given away, as it may be one of
+ * root's own that was linked here. `fd` may be open with O_PATH.
+ */
+static int give(int fd, const struct stat *owner)
+{
+	struct stat st;
+
+	if (fstat(fd, &st))
+		return -errno;
+	if (!S_ISREG(st.st_mode) || st.st_nlink != 1)
+		return -EPERM;
+	return fchownat(fd, "", owner->st_uid, owner->st_gid, AT_EMPTY_PATH) ? -errno : 0;
+}
+
+static int open_lock(const char *directory, const char *path, int *ret_fd)
+{
+	struct stat owner;
+	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600), ret = 0;
+
+	if (fd < 0 || stat(directory, &owner))
+		ret = -errno;
+	else if (!is_own(&owner))
+		ret = give(fd, &owner);
+	if (ret && fd >= 0)
+		close(fd);
+	if (!ret)
+		*ret_fd = fd;
+	return ret;
+}
+
 static int take_lock(const char *directory, int *ret_lock, struct tg_error *e)
 {
 	char path[PATH_MAX];
-	struct stat owner;
 	int ret = join(directory, "lock", path, e), fd;
 
 	if (ret)
 		return ret;
-	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-	if (fd < 0 || stat(directory, &owner) || (!is_own(&owner) && fchown(fd, owner.st_uid, owner.st_gid)))
-		ret = tg_error(e, -errno, "%s: %s", path, strerror(errno));
-	if (!ret && flock(fd, LOCK_EX | LOCK_NB))
-		ret = tg_error(e, -EBUSY, "%s: an enrolment or a renewal is under way", directory);
-	if (ret && fd >= 0)
+	ret = open_lock(directory, path, &fd);
+	if (ret)
+		return tg_error(e, ret, "%s: %s", path, strerror(-ret));
+	if (flock(fd, LOCK_EX | LOCK_NB)) {
 		close(fd);
-	if (!ret)
-		*ret_lock = fd;
-	return ret;
+		return tg_error(e, -EBUSY, "%s: an enrolment or a renewal is under way", directory);
+	}
+	*ret_lock = fd;
+	return 0;
 }
 
 static int reserve(const struct trust_draft *draft, struct tg_error *e)
@@ -403,16 +432,27 @@ static int write_all(const struct trust_draft *draft, const struct trust_identit
 	return ret ? ret : write_json(draft->place, identity, e);
 }
 
+static int give_entry(DIR *dir, const char *name, const struct stat *owner)
+{
+	int fd = openat(dirfd(dir), name, O_PATH | O_NOFOLLOW | O_CLOEXEC), ret;
+
+	if (fd < 0)
+		return -errno;
+	ret = give(fd, owner);
+	close(fd);
+	return ret;
+}
+
+/* The folder last: from then on its owner can put anything into it. */
 static int give_each(DIR *dir, const struct stat *owner)
 {
 	const struct dirent *entry;
 	int ret = 0;
 
 	while (!ret && (entry = readdir(dir)))
-		if (strcmp(entry->d_name, "..") &&
-		    fchownat(dirfd(dir), entry->d_name, owner->st_uid, owner->st_gid, AT_SYMLINK_NOFOLLOW))
-			ret = -errno;
-	return ret;
+		if (strcmp(entry->d_name, ".") && strcmp(entry->d_name, ".."))
+			ret = give_entry(dir, entry->d_name, owner);
+	return !ret && fchown(dirfd(dir), owner->st_uid, owner->st_gid) ? -errno : ret;
 }
 
 static int give_all(const struct trust_draft *draft, struct tg_error *e)

@@ -329,3 +329,36 @@ TEST(trust_state, nothing_is_given_away_through_a_symbolic_link)
 	trust_identity_clear(&identity);
 	teardown();
 }
+
+/* A file of root's that its user has linked into the folder under a name that root gives away. */
+TEST(trust_state, nothing_is_given_away_through_a_hard_link)
+{
+	struct trust_identity identity = example(1);
+	struct trust_draft draft;
+	char file[128];
+	struct stat st;
+
+	if (geteuid()) {
+		trust_identity_clear(&identity);
+		return;
+	}
+	setup();
+	snprintf(file, sizeof(file), "%s/file", folder);
+	CU_ASSERT_EQUAL(tg_file_replace(file, "x", 1, 0600, &e), 0);
+	CU_ASSERT_EQUAL(mkdir(directory, 0700), 0);
+	CU_ASSERT_EQUAL(chown(directory, 65534, 65534), 0);
+	CU_ASSERT_EQUAL(link(file, in("lock")), 0);
+	CU_ASSERT_EQUAL(trust_draft_begin(directory, &draft, &e), -EPERM);
+	CU_ASSERT_EQUAL(stat(file, &st), 0);
+	CU_ASSERT_EQUAL(st.st_uid, 0);
+	CU_ASSERT_EQUAL(unlink(in("lock")), 0);
+
+	CU_ASSERT_EQUAL_FATAL(trust_draft_begin(directory, &draft, &e), 0);
+	CU_ASSERT_EQUAL(link(file, in("generation-1/refused")), 0);
+	CU_ASSERT_EQUAL(trust_draft_commit(&draft, &identity, &e), -EPERM);
+	trust_draft_end(&draft);
+	CU_ASSERT_EQUAL(stat(file, &st), 0);
+	CU_ASSERT_EQUAL(st.st_uid, 0);
+	trust_identity_clear(&identity);
+	teardown();
+}

@@ -11,11 +11,13 @@
 
 enum {
 	URL_SIZE = 1024,
-	BURST_SECONDS = 4,	/* of an address */
+	BURST_SECONDS = 4, /* of an address */
 	AGENT_BURST_SECONDS = 30,
+	CERTIFICATES = 2, /* of an agent that are in force: the last one, and the one before it */
 	NAMELESS_PER_MINUTE = 60,
 	NAMED_BURST = 10,
-	/* of an agent's records: more than a device makes, and the whole queue of one that was offline, twice */
+	/* of an agent's records: more than a device makes, and the whole queue of one that was offline, twice
+	 */
 	BATCHES_KIB_PER_MINUTE = 128,
 	BATCHES_KIB_BURST = 4096,
 };
@@ -56,6 +58,7 @@ static int start_server(struct platform *platform, const struct platform_config 
 					.metrics = &platform->metrics,
 					.by_address = platform->by_address,
 					.by_agent = platform->by_agent,
+					.by_certificate = platform->by_certificate,
 					.refused = on_refused };
 	int ret;
 
@@ -167,6 +170,11 @@ static int load_ledger_key(struct platform *platform, const struct platform_conf
 	return ret;
 }
 
+static struct limiter *agent_limiter(unsigned rate)
+{
+	return limiter_new(rate, (rate * AGENT_BURST_SECONDS + 59) / 60);
+}
+
 int platform_start(const struct platform_config *config, struct platform **ret_platform, struct tg_error *e)
 {
 	struct platform *platform = calloc(1, sizeof(*platform));
@@ -176,8 +184,8 @@ int platform_start(const struct platform_config *config, struct platform **ret_p
 	if (!platform)
 		return tg_error(e, -ENOMEM, "out of memory");
 	platform->by_address = limiter_new(config->rate * 60, config->rate * BURST_SECONDS);
-	platform->by_agent =
-		limiter_new(config->agent_rate, (config->agent_rate * AGENT_BURST_SECONDS + 59) / 60);
+	platform->by_certificate = agent_limiter(config->agent_rate);
+	platform->by_agent = agent_limiter(config->agent_rate * CERTIFICATES);
 	platform->by_token = limiter_new(config->token_rate, config->token_rate);
 	platform->nameless = limiter_new(NAMELESS_PER_MINUTE, NAMELESS_PER_MINUTE);
 	platform->named = limiter_new(1, NAMED_BURST);
@@ -188,8 +196,9 @@ int platform_start(const struct platform_config *config, struct platform **ret_p
 	platform->lifetime = config->lifetime;
 	platform->period = config->period ? config->period : TG_SYNC_PERIOD;
 	snprintf(platform->data, sizeof(platform->data), "%s", config->data);
-	ret = platform->by_address && platform->by_agent && platform->by_token && platform->nameless &&
-			      platform->named && platform->batches && platform->sessions && platform->policies
+	ret = platform->by_address && platform->by_agent && platform->by_certificate && platform->by_token &&
+			      platform->nameless && platform->named && platform->batches &&
+			      platform->sessions && platform->policies
 		      ? 0
 		      : tg_error(e, -ENOMEM, "out of memory");
 	if (!ret)
@@ -227,6 +236,7 @@ void platform_stop(struct platform *platform)
 	server_free(platform->server);
 	limiter_free(platform->by_address);
 	limiter_free(platform->by_agent);
+	limiter_free(platform->by_certificate);
 	limiter_free(platform->by_token);
 	limiter_free(platform->nameless);
 	limiter_free(platform->named);

@@ -276,6 +276,22 @@ static bool client_allowed(struct request *request, int ret)
 }
 
 /*
+ * Each certificate by itself, so that who has the key of an older one leaves the device its requests; and the
+ * agent as a whole, as it may renew as often as it likes.
+ */
+static bool agent_within_limits(const struct request *request)
+{
+	const struct server_config *config = &request->worker->server->config;
+	const char *id = request->client.id;
+	char serial[TG_SERIAL_TEXT_LEN];
+	int64_t now = limiter_clock_ms();
+
+	return !tg_certificate_serial(SSL_get0_peer_certificate(request->tls), serial, NULL) &&
+	       limiter_take(config->by_certificate, serial, strlen(serial), now) &&
+	       limiter_take(config->by_agent, id, strlen(id), now);
+}
+
+/*
  * Agents are limited each by itself, welcome or not: many may share an address. But not by a certificate that
  * has ended (`current` false), or whoever has an old key of a device could use up its requests.
  */
@@ -286,8 +302,7 @@ static bool within_limits(struct request *request, bool current)
 	bool allowed;
 
 	if (current && request->has_client && request->client.kind == TG_CLIENT_AGENT)
-		allowed = limiter_take(config->by_agent, request->client.id, strlen(request->client.id),
-				       limiter_clock_ms());
+		allowed = agent_within_limits(request);
 	else
 		allowed = limiter_take(config->by_address, key, address_key(request->address, key),
 				       limiter_clock_ms());

@@ -280,6 +280,33 @@ TEST(grace, an_old_certificate_takes_nothing_from_the_new_one)
 	late_free(&l);
 }
 
+/* Nor one whose certificate is in force still, though there is a newer one. */
+TEST(grace, a_superseded_certificate_takes_nothing_from_the_new_one)
+{
+	enum { MANY = 100 };
+	const struct tg_client vault = { TG_CLIENT_AGENT, "vaults", "vault-1" };
+	struct late l = late_new();
+	X509 *old = ended(l.fixture, l.fake->tls, &vault, -LIFETIME / 2);
+	X509 *new = ended(l.fixture, l.fake->tls, &vault, -LIFETIME);
+	struct enrol_client *thief = fixture_client(l.fixture, old, l.fake->tls);
+	struct enrol_client *device = fixture_client(l.fixture, new, l.fake->tls);
+	struct tg_bytes body = { (uint8_t *)(uintptr_t) "{}", 2 };
+	struct enrol_reply reply = { .status = 400 };
+
+	for (int i = 0; i < MANY && reply.status != 429; i++) {
+		enrol_reply_clear(&reply);
+		CU_ASSERT_EQUAL_FATAL(enrol_client_request(thief, "/v1/sync", &body, &reply, NULL), 0);
+	}
+	CU_ASSERT_EQUAL(reply.status, 429);
+	enrol_reply_clear(&reply);
+	fixture_expect(device, "/v1/sync", &body, 400, "malformed");
+	enrol_client_close(thief);
+	enrol_client_close(device);
+	X509_free(old);
+	X509_free(new);
+	late_free(&l);
+}
+
 /* ---- without a TPM ---- */
 
 static void set_end(int64_t end)

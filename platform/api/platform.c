@@ -12,6 +12,7 @@
 enum {
 	URL_SIZE = 1024,
 	BURST_SECONDS = 4, /* of an address */
+	SITE_TIMES = 16,	/* as much as an address */
 	AGENT_BURST_SECONDS = 30,
 	CERTIFICATES = 2, /* of an agent that are in force: the last one, and the one before it */
 	NAMELESS_PER_MINUTE = 60,
@@ -57,6 +58,7 @@ static int start_server(struct platform *platform, const struct platform_config 
 					.context = platform,
 					.metrics = &platform->metrics,
 					.by_address = platform->by_address,
+					.by_site = platform->by_site,
 					.by_agent = platform->by_agent,
 					.by_certificate = platform->by_certificate,
 					.refused = on_refused };
@@ -184,6 +186,8 @@ int platform_start(const struct platform_config *config, struct platform **ret_p
 	if (!platform)
 		return tg_error(e, -ENOMEM, "out of memory");
 	platform->by_address = limiter_new(config->rate * 60, config->rate * BURST_SECONDS);
+	platform->by_site =
+		limiter_new(config->rate * 60 * SITE_TIMES, config->rate * BURST_SECONDS * SITE_TIMES);
 	platform->by_certificate = agent_limiter(config->agent_rate);
 	platform->by_agent = agent_limiter(config->agent_rate * CERTIFICATES);
 	platform->by_token = limiter_new(config->token_rate, config->token_rate);
@@ -196,9 +200,9 @@ int platform_start(const struct platform_config *config, struct platform **ret_p
 	platform->lifetime = config->lifetime;
 	platform->period = config->period ? config->period : TG_SYNC_PERIOD;
 	snprintf(platform->data, sizeof(platform->data), "%s", config->data);
-	ret = platform->by_address && platform->by_agent && platform->by_certificate && platform->by_token &&
-			      platform->nameless && platform->named && platform->batches &&
-			      platform->sessions && platform->policies
+	ret = platform->by_address && platform->by_site && platform->by_agent && platform->by_certificate &&
+			      platform->by_token && platform->nameless && platform->named &&
+			      platform->batches && platform->sessions && platform->policies
 		      ? 0
 		      : tg_error(e, -ENOMEM, "out of memory");
 	if (!ret)
@@ -235,6 +239,7 @@ void platform_stop(struct platform *platform)
 	writer_stop(platform->writer);
 	server_free(platform->server);
 	limiter_free(platform->by_address);
+	limiter_free(platform->by_site);
 	limiter_free(platform->by_agent);
 	limiter_free(platform->by_certificate);
 	limiter_free(platform->by_token);

@@ -26,7 +26,7 @@ struct platform {
 	struct ledger_key ledger;
 	struct metrics metrics;
 	struct writer *writer;
-	struct limiter *by_address, *by_agent, *by_certificate, *by_token;
+	struct limiter *by_address, *by_site, *by_agent, *by_certificate, *by_token;
 	struct limiter *nameless;	/* audit records of refusals that name nobody */
 	struct limiter *named;		/* the same by client and reason */
 	struct limiter *batches;	/* an agent's own records, in KiB */

@@ -74,11 +74,10 @@ static bool is_welcome(const struct connection *connection)
 {
 	struct server *server = connection->worker->server;
 	char address[SERVER_ADDRESS_SIZE];
-	uint8_t key[16];
 
 	return atomic_load(&server->connections) <= server->config.connections &&
 	       address_of(bufferevent_getfd(connection->bev), address) &&
-	       limiter_take(server->config.by_address, key, address_key(address, key), limiter_clock_ms());
+	       address_allowed(&server->config, address, limiter_clock_ms());
 }
 
 /* Before anything is read from a client: one that says nothing counts like one that does. */

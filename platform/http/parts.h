@@ -81,8 +81,7 @@ void dispatch(struct evhttp_request *http, void *worker);
 
 /* An IPv4 address that came to an IPv6 socket, as what it is. */
 const char *plain_address(const char *address);
-/* The bytes of an address that a limit is for: IPv4 all, IPv6 the network of 64 bits. Returns their number.
- */
-size_t address_key(const char *address, uint8_t ret_key[static 16]);
+/* Whether one thing more may come from there: IPv4 by the address, IPv6 by its /64, and wider by its /48. */
+bool address_allowed(const struct server_config *config, const char *address, int64_t now_ms);
 
 #endif

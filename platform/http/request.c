@@ -298,14 +298,12 @@ static bool agent_within_limits(const struct request *request)
 static bool within_limits(struct request *request, bool current)
 {
 	const struct server_config *config = &request->worker->server->config;
-	uint8_t key[16];
 	bool allowed;
 
 	if (current && request->has_client && request->client.kind == TG_CLIENT_AGENT)
 		allowed = agent_within_limits(request);
 	else
-		allowed = limiter_take(config->by_address, key, address_key(request->address, key),
-				       limiter_clock_ms());
+		allowed = address_allowed(config, request->address, limiter_clock_ms());
 	if (!allowed) {
 		metrics_refusal(config->metrics, "rate");
 		request_fail(request, 429, "rate", "too many requests, try again later");

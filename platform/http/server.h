@@ -66,6 +66,7 @@ struct server_config {
 	void *context;
 	struct metrics *metrics;
 	struct limiter *by_address, *by_agent;
+	struct limiter *by_site;	/* an IPv6 network of 48 bits */
 	struct limiter *by_certificate; /* of an agent */
 	/* Called for a client that a route refuses; `reason` is a constant. May be NULL. */
 	void (*refused)(struct request *request, const char *reason);

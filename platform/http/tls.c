@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <netdb.h>
 #include <openssl/err.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -65,10 +66,26 @@ const char *plain_address(const char *address)
 										 : address;
 }
 
-size_t address_key(const char *address, uint8_t ret_key[static 16])
+/* The bytes of an address that a limit is for: IPv4 all, IPv6 the network of 64 bits. Returns their number.
+ */
+static size_t address_key(const char *address, uint8_t ret_key[static 16])
 {
-	address = plain_address(address);
-	if (inet_pton(AF_INET, address, ret_key) == 1)
+	char text[SERVER_ADDRESS_SIZE];
+
+	snprintf(text, sizeof(text), "%s", plain_address(address));
+	/* the interface of a link-local one */
+	text[strcspn(text, "%")] = '\0';
+	if (inet_pton(AF_INET, text, ret_key) == 1)
 		return 4;
-	return inet_pton(AF_INET6, address, ret_key) == 1 ? 8 : 0;
+	return inet_pton(AF_INET6, text, ret_key) == 1 ? 8 : 0;
+}
+
+bool address_allowed(const struct server_config *config, const char *address, int64_t now_ms)
+{
+	enum { IPV6_SITE = 6 }; /* bytes: what one customer of a provider may have, 65,536 networks */
+	uint8_t key[16];
+	size_t len = address_key(address, key);
+
+	return limiter_take(config->by_address, key, len, now_ms) &&
+	       (len <= IPV6_SITE || limiter_take(config->by_site, key, IPV6_SITE, now_ms));
 }

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+#include <stdio.h>
 #include <string.h>
 
 #include "harness.h"
 #include "http/limit.h"
+#include "http/parts.h"
 
 static int take_many(struct limiter *limiter, const char *key, int count, int64_t now)
 {
@@ -61,4 +63,38 @@ TEST(limit, clock_goes_back)
 	CU_ASSERT_EQUAL(take_many(limiter, "a", 3, 5000), 2);
 	CU_ASSERT_EQUAL(take_many(limiter, "a", 3, 1000), 0);
 	limiter_free(limiter);
+}
+
+/* How many of `count` come in from addresses that begin so and end with a number from 0, or are all this. */
+static int allowed(const struct server_config *config, const char *begin, int count, const char *end)
+{
+	char address[SERVER_ADDRESS_SIZE];
+	int sum = 0;
+
+	for (int i = 0; i < count; i++) {
+		if (end)
+			snprintf(address, sizeof(address), "%s%x%s", begin, (unsigned)i, end);
+		else
+			snprintf(address, sizeof(address), "%s", begin);
+		sum += address_allowed(config, address, 0);
+	}
+	return sum;
+}
+
+/* Who has many networks has a limit as well, and another network's clients keep theirs. */
+TEST(limit, addresses)
+{
+	struct server_config config = { .by_address = limiter_new(1, 2), .by_site = limiter_new(1, 5) };
+
+	CU_ASSERT_EQUAL(allowed(&config, "192.0.2.1", 9, NULL), 2);
+	CU_ASSERT_EQUAL(allowed(&config, "::ffff:192.0.2.1", 9, NULL), 0);
+	CU_ASSERT_EQUAL(allowed(&config, "192.0.2.", 10, ""), 9);
+	CU_ASSERT_EQUAL(allowed(&config, "2001:db8:1:1::", 9, ""), 2);
+	CU_ASSERT_EQUAL(allowed(&config, "2001:db8:1:", 100, "::1"), 3);
+	CU_ASSERT_EQUAL(allowed(&config, "2001:db8:2::", 9, ""), 2);
+	/* of two links, and not among those that are no addresses */
+	CU_ASSERT_EQUAL(allowed(&config, "fe80::", 9, "%eth0"), 2);
+	CU_ASSERT_EQUAL(allowed(&config, "fe80:0:0:1::", 9, "%eth1"), 2);
+	limiter_free(config.by_address);
+	limiter_free(config.by_site);
 }

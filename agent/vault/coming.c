@@ -57,7 +57,7 @@ static int accept_package(void *ctx, const struct tg_tgsp *package, struct tg_er
 	int ret;
 
 	pthread_mutex_lock(&v->lock);
-	if (hashes_have(&v->store.revoked, tg_tgsp_manifest_hash(package)))
+	if (store_is_revoked(&v->store, tg_tgsp_manifest_hash(package)))
 		ret = tg_error(e, -EKEYREVOKED, "this package was revoked on this device");
 	else
 		ret = vault_rules(v, &device, &rules, e);

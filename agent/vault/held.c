@@ -59,6 +59,15 @@ static void lease(struct client *c, struct held *h, const struct tg_models_consu
 
 /* ---- opening ---- */
 
+/* By the rules, and by what was revoked here: its file may have been put back. */
+static int accept_held(const struct vault *v, const struct tg_tgsp *package,
+		       const struct tg_tgsp_rules *rules, struct tg_error *e)
+{
+	if (store_is_revoked(&v->store, tg_tgsp_manifest_hash(package)))
+		return tg_error(e, -EKEYREVOKED, "this package was revoked on this device");
+	return tg_tgsp_accept(package, rules, e);
+}
+
 /* A package of the model that may be opened now: the highest release of those. What the highest one lacks is
  * the error. With `lock`. */
 static int choose(struct vault *v, const char *model, const struct tg_tgsp_rules *rules, int *ret_fd,
@@ -75,7 +84,7 @@ static int choose(struct vault *v, const char *model, const struct tg_tgsp_rules
 		store_path(&v->store, name, "tgsp", path);
 		err = store_read(path, ret_fd, ret_package, now);
 		if (!err) {
-			err = tg_tgsp_accept(*ret_package, rules, now);
+			err = accept_held(v, *ret_package, rules, now);
 			if (!err)
 				return 0;
 			tg_tgsp_free(*ret_package);

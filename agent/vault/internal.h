@@ -93,6 +93,9 @@ bool vault_status(struct client *c, const json_t *request, struct call_fds *fds)
 
 /* tie.c: holds the floor against the TPM's counter, over a link that is new. With `opening`. */
 void vault_tie_floor(struct vault *v);
+/* What was revoked here since, into the floor; what fails is said, and done with the next link. With
+ * `opening`. */
+void vault_hold_revoked(struct vault *v);
 /* Whether the floor is the last one, as far as this device can tell. With `opening`. */
 int vault_floor_ready(const struct vault *v, struct tg_error *e);
 

@@ -109,6 +109,10 @@ static bool do_revoke(struct client *c, const json_t *request, struct call_fds *
 	pthread_mutex_lock(&v->lock);
 	ret = revoke_all(v, json_text(request, "model"), number > 0 ? (uint64_t)number : 0, &count, &e);
 	pthread_mutex_unlock(&v->lock);
+	/* it is in force; an opening that is under way is waited for only now */
+	pthread_mutex_lock(&v->opening);
+	vault_hold_revoked(v);
+	pthread_mutex_unlock(&v->opening);
 	return ret ? vault_refuse(c, ret, &e) : vault_reply(c, json_pack("{s:I}", "revoked", count));
 }
 

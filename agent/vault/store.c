@@ -155,6 +155,46 @@ int store_add(struct store *s, const struct tg_tgsp *package, const char *partia
 	return tg_folder_sync(s->directory, e);
 }
 
+/* ---- what was revoked ---- */
+
+static void floor_name(const uint8_t *hash, char ret_name[static TG_FLOOR_MAX_NAME])
+{
+	static const char prefix[] = "revoked:";
+
+	_Static_assert(sizeof(prefix) - 1 + STORE_HASH_TEXT <= TG_FLOOR_MAX_NAME, "a hash fits");
+	strcpy(ret_name, prefix);
+	tg_hex(hash, TG_SHA256_LEN, ret_name + sizeof(prefix) - 1);
+}
+
+bool store_is_revoked(const struct store *s, const uint8_t hash[static TG_SHA256_LEN])
+{
+	char name[TG_FLOOR_MAX_NAME];
+
+	floor_name(hash, name);
+	return hashes_have(&s->revoked, hash) || tg_floor_get(s->floor, name);
+}
+
+/* All at once: each raise is a count of the TPM's. */
+int store_hold_revoked(struct store *s, struct tg_error *e)
+{
+	size_t max = s->revoked.count < STORE_REVOKED_HELD ? s->revoked.count : STORE_REVOKED_HELD;
+	char(*names)[TG_FLOOR_MAX_NAME] = calloc(max + 1, sizeof(*names));
+	struct tg_floor_entry *entries = calloc(max + 1, sizeof(*entries));
+	size_t count = 0;
+	int ret = names && entries ? 0 : tg_error(e, -ENOMEM, "out of memory");
+
+	for (size_t i = 0; !ret && i < max; i++) {
+		floor_name(s->revoked.list[i], names[count]);
+		entries[count] = (struct tg_floor_entry){ names[count], 1 };
+		count += !tg_floor_get(s->floor, names[count]);
+	}
+	if (!ret && count)
+		ret = tg_floor_raise(s->floor, entries, count, e);
+	free(names);
+	free(entries);
+	return ret;
+}
+
 /* ---- what is in the folder ---- */
 
 static int scan_package(struct store *s, const char *path, struct tg_error *e)
@@ -546,9 +586,13 @@ static int load_hashes(struct store *s, struct tg_error *e)
 	return ret ? ret : hashes_load(path, STORE_PLATFORM, &s->platform, e);
 }
 
-/* What a crash in the middle of an installation or a removal left. */
+/* What a crash in the middle of an installation or a removal left, and what somebody has put back. */
 static void prune(struct store *s)
 {
+	/* from behind: one that is removed moves those behind it */
+	for (size_t i = s->count; i-- > 0;)
+		if (store_is_revoked(s, s->releases[i].hash))
+			store_remove(s, &s->releases[i]);
 	for (size_t i = s->platform.count; i-- > 0;)
 		if (!store_find(s, s->platform.list[i]))
 			hashes_remove(&s->platform, s->platform.list[i], NULL);

@@ -30,6 +30,7 @@
 enum {
 	STORE_RELEASES = 64,
 	STORE_REVOKED = 4096,
+	STORE_REVOKED_HELD = 2048, /* of them, in the floor: it has room for models as well */
 	STORE_PLATFORM = 2 * STORE_RELEASES,
 	STORE_HASH_TEXT = 2 * TG_SHA256_LEN + 1,
 	STORE_LINEAGE = 640
@@ -93,6 +94,14 @@ struct release *store_next(struct store *store, const char *model, const struct 
 struct release *store_find(struct store *store, const uint8_t hash[static TG_SHA256_LEN]);
 /* Its ciphertext is gone; the floor stays. */
 void store_remove(struct store *store, struct release *release);
+
+/*
+ * Whether it was revoked here: the list says so, or the floor, which an older copy of the list does not
+ * undo.
+ */
+bool store_is_revoked(const struct store *store, const uint8_t hash[static TG_SHA256_LEN]);
+/* What the list has and the floor has not goes into it: errors are those of tg_floor_raise(). */
+int store_hold_revoked(struct store *store, struct tg_error *e);
 
 /*
  * The first root, which came with the enrolment: pinned if models.conf names none, and from then on. 0 too

@@ -20,6 +20,20 @@ void vault_tie_floor(struct vault *v)
 	/* trust comes again, and with it the next attempt */
 	if (ret && ret != -ESTALE)
 		link_drop(&v->link);
+	if (!ret)
+		vault_hold_revoked(v);
+}
+
+void vault_hold_revoked(struct vault *v)
+{
+	struct tg_error e = { "" };
+	int ret;
+
+	pthread_mutex_lock(&v->lock);
+	ret = store_hold_revoked(&v->store, &e);
+	pthread_mutex_unlock(&v->lock);
+	if (ret)
+		vault_report(v, "does not have all that was revoked in the floor", NULL, NULL, e.message);
 }
 
 int vault_floor_ready(const struct vault *v, struct tg_error *e)

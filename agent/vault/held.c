@@ -48,13 +48,14 @@ void held_drop(struct vault *v, struct held *h)
 	let_go(h);
 }
 
-static void lease(struct client *c, struct held *h, const struct tg_models_consumer *consumer)
+void held_lease(struct client *c, struct held *h, const char *consumer)
 {
-	held_release(c);
+	/* before it lets go of what it had: that may be the same */
 	h->leases++;
+	held_release(c);
 	c->held = h;
 	c->since = (int64_t)vault_now(c->vault);
-	snprintf(c->consumer, sizeof(c->consumer), "%s", consumer->name);
+	snprintf(c->consumer, sizeof(c->consumer), "%s", consumer);
 }
 
 /* ---- opening ---- */
@@ -136,7 +137,7 @@ static int keep(struct client *c, const struct tg_models_consumer *consumer, str
 		*h = (struct held){ .used = true, .package = package, .files = *files };
 		h->since = (int64_t)vault_now(v);
 		memcpy(h->hash, hash, sizeof(h->hash));
-		lease(c, h, consumer);
+		held_lease(c, h, consumer->name);
 		remove_older(v, tg_tgsp_manifest(package));
 	}
 	pthread_mutex_unlock(&v->lock);
@@ -175,7 +176,7 @@ static int open_chosen(struct client *c, const struct tg_models_consumer *consum
 	if (!ret)
 		h = held_find(v, tg_tgsp_manifest_hash(package));
 	if (h)
-		lease(c, h, consumer);
+		held_lease(c, h, consumer->name);
 	pthread_mutex_unlock(&v->lock);
 	if (ret)
 		return ret;

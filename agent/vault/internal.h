@@ -106,6 +106,8 @@ bool vault_request(struct client *c, const json_t *request, struct call_fds *fds
 int held_open(struct client *c, const char *model, struct tg_error *e);
 /* Hands over everything that the client has. */
 int held_send(struct client *c);
+/* The client, as that consumer, has it, and what it had before no more. With `lock`. */
+void held_lease(struct client *c, struct held *held, const char *consumer);
 /* The client has it no more; the last one lets the memory go. With `lock`. */
 void held_release(struct client *c);
 /* Closes it, whoever has it: their connections end. With `lock`. */

@@ -134,7 +134,8 @@ int call_receive(int fd, json_t **ret_message, struct call_fds *ret_fds)
 	if (!text)
 		return -ENOMEM;
 	n = receive(fd, &m);
-	if (n > 0)
+	/* a message without a byte may have some too */
+	if (n >= 0)
 		take_fds(&m, &fds);
 	if (n > 0 && (m.msg_flags & (MSG_TRUNC | MSG_CTRUNC)))
 		n = -EMSGSIZE;

@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Parts of the process vault that programs reach: who has a package, and what comes over the socket. */
+#include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 #include "harness.h"
@@ -55,4 +58,65 @@ TEST(vault_parts, who_opens_a_package_again_keeps_it)
 	CU_ASSERT_FALSE(arm->used || is_open(arm_fd));
 	held_release(c);
 	CU_ASSERT_FALSE(leg->used || is_open(leg_fd));
+}
+
+/* ---- what comes over the socket ---- */
+
+static int lowest_free(void)
+{
+	int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+
+	close(fd);
+	return fd;
+}
+
+/* A message of these bytes, with our own end of the connection as its descriptor. */
+static ssize_t send_fd(int fd, const char *text)
+{
+	union {
+		struct cmsghdr head;
+		char room[CMSG_SPACE(sizeof(int))];
+	} control = { .head = { .cmsg_level = SOL_SOCKET,
+				.cmsg_type = SCM_RIGHTS,
+				.cmsg_len = CMSG_LEN(sizeof(int)) } };
+	struct iovec part = { (void *)(uintptr_t)text, strlen(text) };
+	struct msghdr m = { .msg_iov = &part,
+			    .msg_iovlen = 1,
+			    .msg_control = control.room,
+			    .msg_controllen = sizeof(control.room) };
+
+	memcpy(CMSG_DATA(&control.head), &fd, sizeof(fd));
+	return sendmsg(fd, &m, MSG_NOSIGNAL);
+}
+
+TEST(vault_parts, no_message_leaves_a_descriptor_behind)
+{
+	static const struct {
+		const char *text;
+		int result;
+	} cases[] = { { "", 0 }, { "{", -EBADMSG }, { "[]", -EBADMSG } };
+	struct call_fds got = { .count = 0 };
+	/* a descriptor that stays would keep the connection's end from coming */
+	const struct timeval limit = { .tv_sec = 2 };
+	json_t *message;
+	int fds[2], lowest;
+
+	CU_ASSERT_EQUAL_FATAL(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds), 0);
+	CU_ASSERT_EQUAL(setsockopt(fds[1], SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit)), 0);
+	lowest = lowest_free();
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		CU_ASSERT_EQUAL(send_fd(fds[0], cases[i].text), (ssize_t)strlen(cases[i].text));
+		CU_ASSERT_EQUAL(call_receive(fds[1], &message, &got), cases[i].result);
+		CU_ASSERT_EQUAL(got.count, 0);
+		CU_ASSERT_EQUAL(lowest_free(), lowest);
+	}
+	CU_ASSERT_EQUAL(send_fd(fds[0], "{}"), 2);
+	CU_ASSERT_EQUAL_FATAL(call_receive(fds[1], &message, &got), 1);
+	CU_ASSERT_EQUAL(got.count, 1);
+	json_decref(message);
+	call_close(&got);
+	close(fds[0]);
+	/* the end of the connection is none of them */
+	CU_ASSERT_EQUAL(call_receive(fds[1], &message, &got), 0);
+	close(fds[1]);
 }

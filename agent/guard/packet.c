@@ -148,8 +148,13 @@ static enum packet_kind parse_extensions(struct body body, struct packet *p)
 		uint8_t type = p->key.proto;
 		size_t size;
 
-		if (type == IPPROTO_FRAGMENT)
-			return body.size < 8 ? PACKET_MALFORMED : PACKET_FRAGMENT;
+		if (type == IPPROTO_FRAGMENT && body.size < 8)
+			return PACKET_MALFORMED;
+		if (type == IPPROTO_FRAGMENT) {
+			/* of the protocol that is in it, as bpf/packet.h has it: rules ask for that one */
+			p->key.proto = body.data[0];
+			return PACKET_FRAGMENT;
+		}
 		if (type != IPPROTO_HOPOPTS && type != IPPROTO_ROUTING && type != IPPROTO_DSTOPTS &&
 		    type != IPPROTO_AH)
 			return parse_transport(&body, p);

@@ -198,6 +198,9 @@ TEST(classify_packet, fragments_belong_to_no_flow)
 	put_tcp(&b, 0, 0);
 	seal(&b);
 	CU_ASSERT_EQUAL(parse(&b, b.len, b.len, &p), PACKET_FRAGMENT);
+	/* rules ask for the protocol, whose fragments have no ports */
+	CU_ASSERT_EQUAL(p.key.proto, IPPROTO_TCP);
+	CU_ASSERT_EQUAL(p.key.sport, 0);
 }
 
 TEST(classify_packet, header_lengths_out_of_range)

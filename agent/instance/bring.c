@@ -577,17 +577,13 @@ int instance_bring_up(struct instance *in, const struct tg_policy *old, struct t
 	return ret;
 }
 
-int instance_bring_down(struct instance *in, struct tg_error *e)
+/* Devices, programs and pins. */
+static int remove_shaping(struct instance *in, struct tg_error *e)
 {
 	char **names;
 	size_t count;
-	int ret;
+	int ret = dataplane_list(in->pin_dir, &names, &count, e);
 
-	ret = routing_remove(in->net, e);
-	if (!ret)
-		ret = iptables_remove(e);
-	if (!ret)
-		ret = dataplane_list(in->pin_dir, &names, &count, e);
 	if (ret)
 		return ret;
 	for (size_t i = 0; i < count; i++) {
@@ -602,4 +598,22 @@ int instance_bring_down(struct instance *in, struct tg_error *e)
 	/* empty, when somebody has taken the pins out of it; else it stays, or was never there */
 	rmdir(in->pin_dir);
 	return ret ? ret : detach_strays(in->net, NULL, e);
+}
+
+int instance_bring_down(struct instance *in, struct tg_error *e)
+{
+	int ret = routing_remove(in->net, e);
+
+	if (!ret)
+		ret = iptables_remove(e);
+	return ret ? ret : remove_shaping(in, e);
+}
+
+/* Blackholes come first: whatever fails behind them, they hold. */
+int instance_fall_closed(struct instance *in, struct tg_policy *policy, struct tg_error *e)
+{
+	struct tg_error second = { "" };
+	int ret = instance_lock_down(in, policy, e), removed = remove_shaping(in, ret ? &second : e);
+
+	return ret ? ret : removed;
 }

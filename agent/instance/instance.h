@@ -79,6 +79,9 @@ struct instance {
 int instance_bring_up(struct instance *in, const struct tg_policy *old, struct tg_error *e);
 /* Takes everything away that carries our tags; needs no policy. */
 int instance_bring_down(struct instance *in, struct tg_error *e);
+/* The same but for what keeps in what the policy matches, however it fails otherwise: that is made. There is
+ * no moment without. */
+int instance_fall_closed(struct instance *in, struct tg_policy *policy, struct tg_error *e);
 /* Names of the segmenter's devices. */
 void segmenter_names(const char *tunnel, char ret_head[IFNAMSIZ], char ret_tail[IFNAMSIZ]);
 

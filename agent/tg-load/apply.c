@@ -394,7 +394,8 @@ static int go_on(struct apply *a, const char *site, struct tg_error *e)
 	return lock_down(a, kept, reason, site, e);
 }
 
-/* A new policy that cannot be put in force leaves the old one there. */
+/* A new policy that cannot be put in force leaves the old one there; a lockdown that fails half-way stays as
+ * far as it came, and the next call goes on with it. */
 static int take_offer(struct apply *a, const char *site, struct tg_error *e)
 {
 	struct tg_error why = { "" };
@@ -402,7 +403,7 @@ static int take_offer(struct apply *a, const char *site, struct tg_error *e)
 
 	if (!ret)
 		return save_kept(a, e);
-	if (a->has_kept && go_on(a, site, e))
+	if (a->has_kept && a->offer.kind != TG_POLICY_LOCKDOWN && go_on(a, site, e))
 		return tg_error_prefix(e, ret, "policy version %lld: %s; and the former one",
 				       (long long)a->offer.version, why.message);
 	return tg_error(e, ret, "policy version %lld is not put in force: %s", (long long)a->offer.version,
@@ -411,12 +412,15 @@ static int take_offer(struct apply *a, const char *site, struct tg_error *e)
 
 static int fall_back(struct apply *a, const struct agent_options *options, struct tg_error *e)
 {
+	int ret;
+
 	if (!options->policy) {
 		a->done = "nothing";
 		return 0;
 	}
 	a->done = "up";
-	return session_up(&a->session, options->policy, options->site, e);
+	ret = lockdown_check(a->session.in.run_dir, e);
+	return ret ? ret : session_up(&a->session, options->policy, options->site, e);
 }
 
 static int decide(struct apply *a, const struct agent_options *options, struct tg_error *e)
@@ -491,6 +495,7 @@ int cmd_apply(struct tg_cli *cli, struct tg_error *e)
 		return tg_error(e, -ENOMEM, "out of memory");
 	a->state_dir = options->state_dir ? options->state_dir : TRUST_DIRECTORY;
 	ret = session_open(&a->session, cli, e);
+	a->session.falls_closed = true;
 	if (!ret)
 		ret = state_lock(options->run_dir, &a->session.lock_fd, e);
 	if (!ret)

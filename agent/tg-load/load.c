@@ -93,14 +93,45 @@ static int undo_up(struct session *s, int err, struct tg_error *e)
 	return ret ? also_failed(e, err, "undoing it", &undo) : err;
 }
 
+/*
+ * Nobody is there to see that the service's start has failed: the device must not be open until somebody is.
+ * In a lockdown whatever the policy says of failing; its mark stays.
+ */
+static int fall_closed(struct session *s, struct tg_policy *policy, bool locked, int err, struct tg_error *e)
+{
+	struct tg_error undo = { "" };
+	struct tg_error first = *e;
+	int ret = instance_fall_closed(&s->in, policy, &undo);
+
+	if (!ret && !locked)
+		ret = state_remove(s->in.run_dir, &undo);
+	s->removed = !ret && !locked;
+	if (ret)
+		return also_failed(e, err, "blocking what the policy matches", &undo);
+	return tg_error(
+		e, err,
+		"%.200s; what the policy matches stays blocked until a start succeeds, or tg-load down",
+		first.message);
+}
+
+/* Without a policy nobody knows what to block. `begun`: something was made already. */
+static int first_failed(struct session *s, struct tg_policy *policy, bool begun, int err, struct tg_error *e)
+{
+	char reason[LOCKDOWN_REASON_LEN];
+	bool locked = lockdown_is_on(s->in.run_dir, reason);
+
+	if (policy && (locked || (s->falls_closed && policy->fail == TG_FAIL_CLOSED)))
+		return fall_closed(s, policy, locked, err, e);
+	s->removed = !locked;
+	return begun ? undo_up(s, err, e) : err;
+}
+
 int session_up(struct session *s, const char *policy_file, const char *site_file, struct tg_error *e)
 {
 	struct tg_policy *running = NULL, *policy = NULL;
-	bool same = false;
-	int ret = lockdown_check(s->in.run_dir, e);
+	bool same = false, begun;
+	int ret = 0;
 
-	if (ret)
-		return ret;
 	if (!state_load(s->in.run_dir, &running, NULL))
 		ret = state_same(s->in.run_dir, policy_file, site_file, &same, e);
 	if (!ret)
@@ -112,17 +143,15 @@ int session_up(struct session *s, const char *policy_file, const char *site_file
 			e, -EBUSY,
 			"another policy ('%s', version %llu) is up already; swap it with tg-load reload",
 			running->name, (unsigned long long)running->version);
-	if (ret) {
-		s->removed = !running;
-		goto out;
+	begun = !ret;
+	if (begun) {
+		s->in.policy = policy;
+		ret = bring_up(s, running ? policy : NULL, policy_file, site_file, e);
 	}
-	s->in.policy = policy;
-	ret = bring_up(s, running ? policy : NULL, policy_file, site_file, e);
 	if (ret && !running)
-		ret = undo_up(s, ret, e);
+		ret = first_failed(s, policy, begun, ret, e);
 	if (!ret)
 		remember(s, policy);
-out:
 	tg_policy_free(running);
 	tg_policy_free(policy);
 	return ret;
@@ -142,6 +171,8 @@ int cmd_up(struct tg_cli *cli, struct tg_error *e)
 			       "TensorGuard is not up here, so --policy FILE must say what to bring up");
 	if (!ret)
 		ret = state_lock(agent_options(cli)->run_dir, &s.lock_fd, e);
+	if (!ret)
+		ret = lockdown_check(s.in.run_dir, e);
 	if (!ret)
 		ret = session_up(&s, policy_file, site_file, e);
 	if (!ret)

@@ -11,6 +11,7 @@ struct session {
 	struct instance in;
 	int lock_fd;		/* state_lock()'s; -1: not taken */
 	bool removed;		/* nothing is left: the lock file goes as well */
+	bool falls_closed; /* a first start that fails leaves what a fail-closed policy matches blocked */
 	char name[TG_NAME_LEN];	/* of the policy that was put in force */
 	uint64_t version;
 };
@@ -19,7 +20,8 @@ struct session {
 int session_open(struct session *session, struct tg_cli *cli, struct tg_error *e);
 void session_close(struct session *session);
 
-/* With the lock: brings a policy up, or repairs it; -EBUSY when another one is up. -EPERM in a lockdown. */
+/* With the lock: brings a policy up, or repairs it; -EBUSY when another one is up. Also in a lockdown, which
+ * holds when that fails: ask lockdown_check() first where it must not end. */
 int session_up(struct session *session, const char *policy_file, const char *site_file, struct tg_error *e);
 /* With the lock: puts it in force in one step, whatever is up, a lockdown included; on failure the old one
  * stays. */

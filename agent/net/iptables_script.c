@@ -8,6 +8,7 @@
 #include "net/internal.h"
 #include "net/iptables.h"
 #include "shared/mark.h"
+#include "tensorguard/compile.h"
 
 enum { MULTIPORT_SLOTS = 15 }; /* xt_multiport; a range takes two */
 
@@ -192,24 +193,27 @@ static int put_rule(FILE *out, struct match match, int family, size_t *count)
 /*
  * Packets that need no decision leave first: the tunnels' own outer packets,
  * the loopback device's, what comes out of a tunnel (a mark restored there
- * would route it back in), and what belongs to a flow that is decided.
+ * would route it back in), and what belongs to a flow that is decided. A
+ * connection mark of an earlier policy with other classes decides nothing.
  */
 static size_t put_exempt(FILE *out, const struct tg_policy *policy)
 {
-	size_t count = 5;
+	size_t count = 3 + 3 * policy->tunnel_count;
 
 	fprintf(out, IPTABLES_CHAIN " -m mark --mark 0x%x/0x%x -j RETURN\n", TG_MARK_OUTER, TG_MARK_OUTER);
 	fprintf(out, IPTABLES_CHAIN " -i lo -j RETURN\n" IPTABLES_CHAIN " -o lo -j RETURN\n");
-	for (size_t i = 0; i < policy->tunnel_count; i++, count++) {
-		const struct tg_tunnel *tunnel = &policy->tunnels[i];
+	for (size_t i = 0; i < policy->tunnel_count; i++)
+		fprintf(out, IPTABLES_CHAIN " -i %s -j RETURN\n", tg_tunnel_device(&policy->tunnels[i]));
+	for (size_t i = 0; i < policy->tunnel_count; i++) {
+		uint32_t tag = tg_mark_tag(&policy->tunnels[i]);
 
-		fprintf(out, IPTABLES_CHAIN " -i %s -j RETURN\n", tg_tunnel_device(tunnel));
+		fprintf(out,
+			IPTABLES_CHAIN " -m connmark --mark 0x%x/0x%x -m connmark ! --mark 0x0/0x%x"
+				       " -j CONNMARK --restore-mark --nfmask 0x%x --ctmask 0x%x\n",
+			tag, TG_MARK_TAG_MASK, TG_MARK_CLASS_MASK, TG_MARK_FLOW_MASK, TG_MARK_FLOW_MASK);
+		fprintf(out, IPTABLES_CHAIN " -m mark --mark 0x%x/0x%x -m mark ! --mark 0x0/0x%x -j RETURN\n",
+			tag, TG_MARK_TAG_MASK, TG_MARK_CLASS_MASK);
 	}
-	fprintf(out,
-		IPTABLES_CHAIN " -m connmark ! --mark 0x0/0x%x -j CONNMARK --restore-mark --nfmask 0x%x"
-			       " --ctmask 0x%x\n",
-		TG_MARK_FLOW_MASK, TG_MARK_FLOW_MASK, TG_MARK_FLOW_MASK);
-	fprintf(out, IPTABLES_CHAIN " -m mark ! --mark 0x0/0x%x -j RETURN\n", TG_MARK_FLOW_MASK);
 	return count;
 }
 

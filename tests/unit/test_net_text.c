@@ -151,13 +151,16 @@ static struct tg_policy *policy_with(struct tg_policy_rule *rules, size_t count)
 
 #define HEAD "*mangle\n:TENSORGUARD - [0:0]\n:TENSORGUARD_SAVE - [0:0]\n"
 #define JUMP(from, to) "-I " from " 1 -m comment --comment tensorguard -j " to "\n"
-#define EXEMPT                                                                                            \
-	" -m mark --mark 0x400000/0x400000 -j RETURN\n"                                                   \
-	"-A TENSORGUARD -i lo -j RETURN\n-A TENSORGUARD -o lo -j RETURN\n"                                \
-	"-A TENSORGUARD -i tg0 -j RETURN\n-A TENSORGUARD -i wg7 -j RETURN\n"                              \
-	"-A TENSORGUARD -m connmark ! --mark 0x0/0x3bf0000 -j CONNMARK --restore-mark --nfmask 0x3bf0000" \
-	" --ctmask 0x3bf0000\n"                                                                           \
-	"-A TENSORGUARD -m mark ! --mark 0x0/0x3bf0000 -j RETURN\n"
+/* Of a connection, and of a packet, with the tag of a tunnel: that of other class names decides nothing. */
+#define DECIDED(tag)                                                                            \
+	"-A TENSORGUARD -m connmark --mark " tag "/0x3800000 -m connmark ! --mark 0x0/0x3f0000" \
+	" -j CONNMARK --restore-mark --nfmask 0x3bf0000 --ctmask 0x3bf0000\n"                   \
+	"-A TENSORGUARD -m mark --mark " tag "/0x3800000 -m mark ! --mark 0x0/0x3f0000 -j RETURN\n"
+#define EXEMPT                                                                                    \
+	" -m mark --mark 0x400000/0x400000 -j RETURN\n"                                           \
+	"-A TENSORGUARD -i lo -j RETURN\n-A TENSORGUARD -o lo -j RETURN\n"                        \
+	"-A TENSORGUARD -i tg0 -j RETURN\n-A TENSORGUARD -i wg7 -j RETURN\n" DECIDED("0x1000000") \
+		DECIDED("0x3800000")
 #define SAVE                                                                                   \
 	" -m mark ! --mark 0x0/0x3bf0000 -j CONNMARK --save-mark --nfmask 0x3bf0000 --ctmask " \
 	"0x3bf0000\nCOMMIT\n"

@@ -80,6 +80,35 @@ bool decide_by_header(const struct tg_policy *policy, unsigned tunnel, const str
 	return false;
 }
 
+/* As the kernel's routing rules do: they know no names and cgroups, and ICMP goes along. */
+static bool is_routed_by(const struct tg_policy_rule *rule, const struct decide_facts *f, bool fragment)
+{
+	int family = packet_addr_is_ipv4(f->key->daddr) ? AF_INET : AF_INET6;
+	struct tg_policy_rule icmp;
+
+	/* of a packet that does not tell it may hold */
+	if (rule->has_uid && f->has_uid && (f->uid < rule->uid_lo || f->uid > rule->uid_hi))
+		return false;
+	if (address_matches(rule, f->key, f->mark) && (fragment || ports_match(rule, f->key)))
+		return true;
+	return tg_rule_icmp(rule, family, &icmp) && address_matches(&icmp, f->key, f->mark);
+}
+
+unsigned decide_route_mtu(const struct tg_policy *policy, const struct decide_facts *f, bool fragment)
+{
+	const struct tg_tunnel *tunnel = &policy->tunnels[f->tunnel];
+
+	for (size_t i = 0; i < policy->rule_count; i++) {
+		const struct tg_policy_rule *rule = &policy->rules[i];
+
+		if (rule->tunnel != (unsigned)f->tunnel || !is_routed_by(rule, f, fragment))
+			continue;
+		return tg_rule_is_flow(rule) ? tg_tunnel_smallest_cell(tunnel)
+					     : tg_class_packet(&tunnel->classes[rule->class]);
+	}
+	return tg_tunnel_smallest_cell(tunnel);
+}
+
 static bool uid_matches(const struct tg_policy_rule *rule, const struct decide_ops *ops,
 			const struct decide_facts *f)
 {

@@ -62,6 +62,13 @@ enum decide_answer decide(const struct tg_policy *policy, const struct decide_op
 bool decide_by_header(const struct tg_policy *policy, unsigned tunnel, const struct tg_flow_key *key,
 		      uint32_t mark, bool fragment, unsigned *ret_class);
 
+/*
+ * The largest packet that passes the tunnel's route in one piece (rule_mtu() of
+ * instance/routing.c), by f's key, mark, tunnel and uid. What no rule matches
+ * comes by the routes to the tunnel's own networks.
+ */
+unsigned decide_route_mtu(const struct tg_policy *policy, const struct decide_facts *f, bool fragment);
+
 /* `pattern` as in struct tg_policy_rule: "host", or ".suffix" for the suffix itself and all below it. */
 bool decide_host_matches(const char *pattern, const char *host);
 

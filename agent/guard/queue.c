@@ -71,7 +71,7 @@ static int bind_queue(struct queue *q)
 
 static struct nlmsghdr *put_settings(struct queue *q, const struct queue_conf *conf)
 {
-	uint32_t flags = (conf->headers_only ? 0 : NFQA_CFG_F_GSO | NFQA_CFG_F_UID_GID) |
+	uint32_t flags = NFQA_CFG_F_UID_GID | (conf->headers_only ? 0 : NFQA_CFG_F_GSO) |
 			 (conf->fail_open ? NFQA_CFG_F_FAIL_OPEN : 0);
 	uint32_t mask = NFQA_CFG_F_GSO | NFQA_CFG_F_UID_GID | NFQA_CFG_F_FAIL_OPEN;
 	struct nlmsghdr *nlh = start_config(q);

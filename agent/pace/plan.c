@@ -427,11 +427,30 @@ static bool find_peer(const struct plan *plan, size_t n, const struct tg_flow_ke
 	return !plan->policy->tunnels[n].peer_count || roster_find(t->dp, t->generation, key, ret_peer);
 }
 
+/*
+ * Behind us what its route does not take in one piece is cut up, and every fragment has the mark that
+ * released the packet: they would leave together, in one slot. A lean class takes fragments one by one
+ * (pace/share.c).
+ */
+static bool fits(const struct plan *plan, const struct plan_place *place, const struct queue_packet *packet,
+		 const struct packet *p)
+{
+	const struct decide_facts facts = { .key = &p->key,
+					    .mark = packet->mark,
+					    .has_uid = packet->has_uid,
+					    .uid = packet->uid,
+					    .tunnel = (int)place->tunnel };
+
+	if (packet->total > tg_class_packet(&plan->policy->tunnels[place->tunnel].classes[place->class]))
+		return false;
+	return plan->tunnels[place->tunnel].classes[place->class].lean_made ||
+	       packet->total <= decide_route_mtu(plan->policy, &facts, p->kind == PACKET_FRAGMENT);
+}
+
 enum plan_answer plan_classify(const struct plan *plan, const struct queue_packet *packet,
 			       struct plan_place *ret_place)
 {
 	size_t n = 0, count = plan->policy->tunnel_count;
-	const struct tg_tunnel *tunnel;
 	struct packet p;
 	unsigned class, peer;
 
@@ -439,14 +458,13 @@ enum plan_answer plan_classify(const struct plan *plan, const struct queue_packe
 		n++;
 	if (n == count)
 		return PLAN_PASS;
-	tunnel = &plan->policy->tunnels[n];
 	if (packet_parse(packet->data, packet->size, packet->total, &p) == PACKET_MALFORMED ||
 	    !find_class(plan, n, &p, packet->mark, &class))
 		return PLAN_REFUSE;
 	if (!plan->tunnels[n].classes[class].paced)
 		return PLAN_PASS;
-	if (packet->total > tg_class_packet(&tunnel->classes[class]) || !find_peer(plan, n, &p.key, &peer))
+	if (!find_peer(plan, n, &p.key, &peer))
 		return PLAN_REFUSE;
 	*ret_place = (struct plan_place){ .tunnel = n, .class = class, .peer = peer };
-	return PLAN_PACE;
+	return fits(plan, ret_place, packet, &p) ? PLAN_PACE : PLAN_REFUSE;
 }

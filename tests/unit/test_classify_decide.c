@@ -354,6 +354,52 @@ TEST(classify_decide, a_new_policy_forgets_what_the_old_one_decided)
 	classifier_free(c);
 }
 
+/* As instance/routing.c makes them: by what the kernel's rules can ask. */
+TEST(classify_decide, the_size_that_a_route_takes_in_one_piece)
+{
+	struct tg_tunnel tunnel = { .mtu = 1420,
+				    .classes = { { .cell = 1280 }, { .cell = 320 }, { .cell = 640 } },
+				    .class_count = 3 };
+	struct tg_cidr net = { AF_INET, 8, { 10 } };
+	struct tg_port_range port = { 7000, 7000 };
+	struct tg_policy_rule rules[] = {
+		{ .class = 1, .tunnel = 1 },
+		{ .class = 0, .to = &net, .to_count = 1, .has_uid = true, .uid_lo = 7, .uid_hi = 7 },
+		{ .class = 2,
+		  .to = &net,
+		  .to_count = 1,
+		  .proto = IPPROTO_UDP,
+		  .ports = &port,
+		  .port_count = 1 },
+	};
+	struct tg_policy policy = { .tunnels = &tunnel, .tunnel_count = 1, .rules = rules, .rule_count = 3 };
+	struct tg_flow_key key = flow_to("10.1.2.3", IPPROTO_UDP, 7000);
+	struct decide_facts facts = { .key = &key, .has_uid = true, .uid = 8 };
+
+	CU_ASSERT_EQUAL(decide_route_mtu(&policy, &facts, false), 640);
+	facts.uid = 7;
+	CU_ASSERT_EQUAL(decide_route_mtu(&policy, &facts, false), 320);
+	/* it may be 7's */
+	facts.has_uid = false;
+	CU_ASSERT_EQUAL(decide_route_mtu(&policy, &facts, false), 320);
+	rules[1].has_uid = false;
+	rules[1].sni = (char *)"*.example";
+	CU_ASSERT_EQUAL(decide_route_mtu(&policy, &facts, false), 320);
+	rules[1].to_count = 0;
+	rules[1].proto = IPPROTO_TCP;
+	CU_ASSERT_EQUAL(decide_route_mtu(&policy, &facts, false), 640);
+	/* a fragment has no ports, ICMP goes with the rule's other packets */
+	key.dport = 0;
+	CU_ASSERT_EQUAL(decide_route_mtu(&policy, &facts, true), 640);
+	CU_ASSERT_EQUAL(decide_route_mtu(&policy, &facts, false), 320);
+	rules[1].tunnel = 1;
+	key.proto = IPPROTO_ICMP;
+	CU_ASSERT_EQUAL(decide_route_mtu(&policy, &facts, false), 640);
+	/* the tunnel's own networks */
+	key = flow_to("192.0.2.1", IPPROTO_UDP, 7000);
+	CU_ASSERT_EQUAL(decide_route_mtu(&policy, &facts, false), 320);
+}
+
 TEST(classify_decide, what_belongs_to_no_flow)
 {
 	struct tg_policy_rule rule = { .class = 1 };

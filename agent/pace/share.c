@@ -15,13 +15,14 @@ enum { MOST_AT_ONCE = 256 };	/* frames in one go: slots wait for it */
 
 struct share {
 	int taps[TG_MAX_TUNNELS];
+	unsigned tails[TG_MAX_TUNNELS]; /* where they listen; 0 = nowhere */
 	uint8_t frame[TAP_FRAME_MAX];
 	uint8_t cell[TG_MAX_CELL];
 };
 
 int share_new(struct share **ret_share, struct tg_error *e)
 {
-	struct share *share = malloc(sizeof(*share));
+	struct share *share = calloc(1, sizeof(*share));
 	int ret = share ? 0 : -ENOMEM;
 
 	for (size_t i = 0; share && i < TG_MAX_TUNNELS; i++)
@@ -47,17 +48,29 @@ void share_free(struct share *share)
 	free(share);
 }
 
+/* What has come by one tunnel's pair must not be taken for the packets of another, whose place is now the
+ * same. */
+static int listen_at(struct share *share, size_t i, unsigned tail)
+{
+	int ret = 0;
+
+	if (share->tails[i] != tail)
+		ret = tap_silence(share->taps[i]);
+	share->tails[i] = 0;
+	if (!ret && tail)
+		ret = tap_listen(share->taps[i], tail);
+	if (!ret)
+		share->tails[i] = tail;
+	/* remade in this moment: the next plan knows the new one */
+	return ret == -ENODEV ? tap_silence(share->taps[i]) : ret;
+}
+
 int share_adopt(struct share *share, const struct plan *plan)
 {
 	int ret = 0;
 
-	for (size_t i = 0; i < TG_MAX_TUNNELS && !ret; i++) {
-		ret = tap_listen(share->taps[i],
-				 i < plan->policy->tunnel_count ? plan->tunnels[i].tail_ifindex : 0);
-		/* remade in this moment: the next plan knows the new one */
-		if (ret == -ENODEV)
-			ret = tap_listen(share->taps[i], 0);
-	}
+	for (size_t i = 0; i < TG_MAX_TUNNELS && !ret; i++)
+		ret = listen_at(share, i, i < plan->policy->tunnel_count ? plan->tunnels[i].tail_ifindex : 0);
 	return ret;
 }
 

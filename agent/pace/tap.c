@@ -52,10 +52,24 @@ int tap_listen(int fd, unsigned tail_ifindex)
 	const struct sockaddr_ll at = { .sll_family = AF_PACKET,
 					.sll_protocol = htons(ETH_P_ALL),
 					.sll_ifindex = (int)tail_ifindex };
-	int ret = set_filter(fd, tail_ifindex != 0);
 
-	if (!ret && tail_ifindex && bind(fd, (const struct sockaddr *)&at, sizeof(at)))
+	/* bound first: a socket that hears nothing must not begin with the pair that it is leaving */
+	if (tail_ifindex && bind(fd, (const struct sockaddr *)&at, sizeof(at)))
+		return -errno;
+	return set_filter(fd, tail_ifindex != 0);
+}
+
+int tap_silence(int fd)
+{
+	int ret = set_filter(fd, 0), error;
+	socklen_t len = sizeof(error);
+	uint8_t byte;
+
+	/* that its device went away, which it would tell before what it still has */
+	if (!ret && getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len))
 		ret = -errno;
+	while (!ret && (recv(fd, &byte, sizeof(byte), MSG_DONTWAIT) >= 0 || errno == EINTR))
+		;
 	return ret;
 }
 

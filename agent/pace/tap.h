@@ -18,6 +18,9 @@ int tap_open(void);
 /* From here on it hears what comes to the pair's tail for the agent; 0: nothing any more. */
 int tap_listen(int fd, unsigned tail_ifindex);
 
+/* Forgets what it has heard, and hears nothing more until tap_listen(). 0 or -errno. */
+int tap_silence(int fd);
+
 enum { TAP_FRAME_MAX = 65536 };
 
 /* One frame into `frame`, which has room for TAP_FRAME_MAX bytes. 1, or 0 when there is none; -errno. */

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "policy/parts.h"
+#include "shared/pad.h"
 #include "tensorguard/compile.h"
 #include "util/parse.h"
 
@@ -193,6 +194,41 @@ static int warn_mixture(struct conf *c, const struct tg_tunnel *t)
 	return ret;
 }
 
+/* Routes into the tunnel that are locked to its smallest cell: to its own networks, and those of rules per
+ * flow. */
+static bool has_smallest_routes(const struct tg_policy *policy, size_t index)
+{
+	bool found = policy->tunnels[index].address_count > 0;
+
+	for (size_t i = 0; i < policy->rule_count; i++)
+		found |= policy->rules[i].tunnel == index && tg_rule_is_flow(&policy->rules[i]);
+	return found;
+}
+
+/*
+ * The kernel's WireGuard pads what is longer than its route's MTU to 16 bytes whatever the device's MTU is,
+ * and a dummy has no route. Only a warning: wireguard-go does not, and the cells differ already.
+ */
+static int warn_rounding(struct conf *c, size_t index)
+{
+	const struct tg_tunnel *t = &c->out->tunnels[index];
+	int ret = 0;
+
+	if (t->mtu % TG_WG_ALIGN == 0 || tg_tunnel_smallest_cell(t) == t->mtu ||
+	    !has_smallest_routes(c->out, index))
+		return 0;
+	for (size_t i = 0; i < t->class_count && !ret; i++)
+		if (t->classes[i].cell == t->mtu)
+			ret = conf_warn(c, t->classes[i].line,
+					"class '%s': its cell of %u bytes is no multiple of 16: by routes "
+					"locked to a "
+					"smaller cell (the tunnel's networks, rules by uid, cgroup or sni) "
+					"the kernel's "
+					"WireGuard sends real ones longer than dummies",
+					t->classes[i].name, t->classes[i].cell);
+	return ret;
+}
+
 /* Bytes of dummies per second that the tunnel's schedules need when nothing real is sent. */
 static double dummy_rate(const struct tg_policy *policy, const struct tg_tunnel *t)
 {
@@ -262,6 +298,8 @@ static int warn_tunnel(struct conf *c, size_t index)
 			ret = warn_held(c, &t->classes[i], "hold", t->classes[i].budget_ns);
 	if (!ret)
 		ret = warn_budget(c, t);
+	if (!ret)
+		ret = warn_rounding(c, index);
 	return ret ? ret : warn_mixture(c, t);
 }
 

@@ -671,6 +671,12 @@ static const struct {
 	  "39: classes 'command' and 'second' are told apart by their cells of 1296 and 1280 bytes; give "
 	  "each a tunnel of "
 	  "its own" },
+	{ "cell = 1280;\n\t\t\t\tperiod = \"6.25ms\"", "cell = 1400;\n\t\t\t\tperiod = \"6.25ms\"",
+	  "29: class 'command': its cell of 1400 bytes is no multiple of 16: by routes locked to a smaller "
+	  "cell "
+	  "(the tunnel's networks, rules by uid, cgroup or sni) the kernel's WireGuard sends real ones "
+	  "longer "
+	  "than dummies" },
 	{ "defence = \"constant\";\n\t\t\t\tcell = 1280;\n\t\t\t\tperiod = \"10ms\";\n\t\t\t\tsession = "
 	  "\"always\";",
 	  "defence = \"pad\"; cell = 1280;",

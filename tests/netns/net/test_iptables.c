@@ -5,6 +5,8 @@
 #include <string.h>
 
 #include "fixture.h"
+#include "shared/mark.h"
+#include "tensorguard/compile.h"
 
 /* One tunnel and flow rules of both families with many ports. */
 struct fake {
@@ -197,6 +199,7 @@ TEST(net_iptables, marks_and_queue)
 {
 	struct fake fake;
 	struct tg_error e;
+	uint32_t decided;
 
 	fake_init(&fake);
 	fake.rules[1].has_mark = false;
@@ -216,8 +219,9 @@ TEST(net_iptables, marks_and_queue)
 		fixture_output("iptables -t mangle -vxnL TENSORGUARD | grep NFQUEUE | awk '{print $1}'"),
 		"1");
 	/* decided by its mark, and an outer packet of ours: neither goes to the queue */
-	fixture_run("ping -m 196608 -c1 -W1 -q 192.0.2.9 >/dev/null; ping -m 4194304 -c1 -W1 -q 192.0.2.9 "
-		    ">/dev/null");
+	decided = TG_MARK_OF_CLASS(2u) | tg_mark_tag(&fake.policy.tunnels[0]);
+	fixture_run("ping -m %u -c1 -W1 -q 192.0.2.9 >/dev/null", decided);
+	fixture_run("ping -m %u -c1 -W1 -q 192.0.2.9 >/dev/null", TG_MARK_OUTER);
 	CU_ASSERT_STRING_EQUAL(
 		fixture_output("iptables -t mangle -vxnL TENSORGUARD | grep NFQUEUE | awk '{print $1}'"),
 		"1");
@@ -229,6 +233,11 @@ TEST(net_iptables, marks_and_queue)
 	CU_ASSERT_STRING_EQUAL(fixture_output("iptables -t mangle -vxnL TENSORGUARD_SAVE | grep CONNMARK |"
 					      " awk '{print $1}'"),
 			       "1");
+	/* decided by a policy with other classes: anew */
+	fixture_run("ping -m %u -c1 -W1 -q 192.0.2.9 >/dev/null", decided ^ (1u << TG_MARK_TAG_SHIFT));
+	CU_ASSERT_STRING_EQUAL(
+		fixture_output("iptables -t mangle -vxnL TENSORGUARD | grep NFQUEUE | awk '{print $1}'"),
+		"2");
 	OK(iptables_remove(&e), e);
 	CU_ASSERT_EQUAL(fixture_run("ip link del tgi1"), 0);
 }

@@ -331,7 +331,8 @@ tg_inline void tg_session_note_clock(struct tg_session_state *s, const struct tg
 /*
  * One that waited already when the cell before left has used the time since then, however
  * long it was. One that came later has used one slot: the time until it came
- * was the clock cell's.
+ * was the clock cell's. What a dither takes from slots it gives to others, and those who come
+ * once a period seem to wait in the short ones and to be late for the long ones: each is a period.
  */
 tg_inline int tg_session_note_real(struct tg_session_state *s, const struct tg_queue *q,
 				   const struct tg_cell *cell)
@@ -341,6 +342,8 @@ tg_inline int tg_session_note_real(struct tg_session_state *s, const struct tg_q
 
 	if ((__s64)since < 0 || !s->ticks)
 		since = 0;
+	if (q->dither && since < q->period_ns && 2 * since >= q->period_ns)
+		since = q->period_ns;
 	if (s->clock_due_ns) {
 		s->clock_due_ns += cell->waited_ns >= since ? since : q->period_ns;
 		overdue = (__s64)(cell->now - s->clock_due_ns) > 0;

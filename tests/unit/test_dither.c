@@ -232,6 +232,84 @@ TEST(dither, a_cells_kind_does_not_show)
 	free(slots);
 }
 
+/* ---- the watch over the clock ---- */
+
+struct waiting {
+	uint64_t arrived_ns;
+	uint32_t number;
+	int step;
+};
+
+/*
+ * A queue whose timers are on time, with a real packet in `busy` of 16 periods, at any moment of them;
+ * returns how often its clock cell was thought to be missing.
+ */
+static unsigned watch(const struct tg_queue *q, unsigned busy, uint64_t *seed)
+{
+	struct tg_session_state s = { .left = 0 };
+	struct waiting real[WAITING];
+	struct line clock = { .count = 0 };
+	uint64_t now = 1000 * PERIOD_NS, arrives = now;
+	unsigned first = 0, count = 0, overdue = 0;
+
+	for (unsigned i = 0; i < TG_TWINS; i++) {
+		tg_session_start_clock(&s, 0, i);
+		enter(&clock, &s, q, false, seed);
+	}
+	for (unsigned i = 0; i < CELLS; i++) {
+		struct tg_cell cell = { .now = now };
+		struct tg_release_notes notes;
+		int step, missing;
+
+		for (; arrives <= now;
+		     arrives += PERIOD_NS * 16 / busy - PERIOD_NS / 16 + draw_word(seed) % (PERIOD_NS / 8)) {
+			struct waiting *w = &real[(first + count) % WAITING];
+
+			if (count == WAITING)
+				break;
+			w->step = tg_session_step(&s, q, draw_word(seed) >> 16);
+			w->arrived_ns = arrives;
+			count += tg_session_admit(&s, q, arrives, w->step, &missing) != TG_ADMIT_DROP;
+			w->number = s.admitted;
+			overdue += (unsigned)missing;
+		}
+		if (count) {
+			const struct waiting *w = &real[first];
+
+			cell.real = 1;
+			cell.number = w->number;
+			cell.waited_ns = now - w->arrived_ns;
+			step = w->step;
+			first = (first + 1) % WAITING;
+			count--;
+		} else {
+			cell.number = s.clocks.number[!s.clocks.last];
+			step = clock.step[clock.first];
+			clock.first = (clock.first + 1) % WAITING;
+			clock.count--;
+		}
+		tg_session_release(&s, q, &cell, &notes);
+		overdue += (unsigned)notes.overdue;
+		if (!cell.real)
+			enter(&clock, &s, q, false, seed);
+		now += PERIOD_NS + (uint64_t)tg_dither_ns(step, PERIOD_NS);
+	}
+	CU_ASSERT_TRUE(s.ticks == CELLS && !s.lost);
+	return overdue;
+}
+
+/* Nearly as many real packets as slots are the worst: then the clock cell comes rarely. */
+TEST(dither, no_clock_that_runs_is_missed)
+{
+	const struct tg_queue q = {
+		.period_ns = PERIOD_NS, .dither = 1, .budget_cells = WAITING, .limit_cells = WAITING
+	};
+	uint64_t seed = 5;
+
+	for (unsigned busy = 8; busy <= 16; busy += 2)
+		CU_ASSERT_EQUAL(watch(&q, busy, &seed), 0);
+}
+
 TEST(dither, without_it_a_cell_costs_a_period)
 {
 	const struct tg_queue q = { .dither = 0, .period_ns = PERIOD_NS };

@@ -188,6 +188,25 @@ static int open_chosen(struct client *c, const struct tg_models_consumer *consum
 	return ret;
 }
 
+bool held_is_failure(int error)
+{
+	switch (error) {
+	case 0:
+	/* trust or the floor's counter was not there for a moment */
+	case -ENOTCONN:
+	case -ETIMEDOUT:
+	case -EAGAIN:
+	/* this device has too much to do */
+	case -ENOMEM:
+	case -ENOSPC:
+	case -EMFILE:
+	case -ENFILE:
+		return false;
+	default:
+		return true;
+	}
+}
+
 /* What an operator, and the Platform, want to know of a release: that it was opened, or why the newest one
  * cannot be. */
 static void note_opening(struct client *c, const char *model, int ret, const struct tg_error *e)
@@ -197,8 +216,7 @@ static void note_opening(struct client *c, const char *model, int ret, const str
 
 	pthread_mutex_lock(&v->lock);
 	r = ret || !c->held ? store_next(&v->store, model, NULL) : store_find(&v->store, c->held->hash);
-	/* that trust was not there for a moment says nothing of the package */
-	if (r && ret && ret != -ENOTCONN && ret != -ETIMEDOUT)
+	if (r && held_is_failure(ret))
 		snprintf(r->failure, sizeof(r->failure), "%.120s", e->message);
 	if (r && !ret) {
 		r->failure[0] = '\0';

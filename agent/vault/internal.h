@@ -104,6 +104,8 @@ bool vault_request(struct client *c, const json_t *request, struct call_fds *fds
 
 /* held.c */
 int held_open(struct client *c, const char *model, struct tg_error *e);
+/* Whether an opening that ended so says something of the package, and not of the moment. */
+bool held_is_failure(int error);
 /* Hands over everything that the client has. */
 int held_send(struct client *c);
 /* The client, as that consumer, has it, and what it had before no more. With `lock`. */

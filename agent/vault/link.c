@@ -187,7 +187,7 @@ int link_private(struct link *l, struct tg_hpke_private *ret_key, struct tg_erro
 	memcpy(ret_key->point, l->point, sizeof(l->point));
 	pthread_mutex_unlock(&l->lock);
 	return attached ? 0
-			: tg_error(e, -ENOKEY,
+			: tg_error(e, -ENOTCONN,
 				   "the device's key is not known yet: it is not enrolled, or the "
 				   "agent's process trust is not there");
 }

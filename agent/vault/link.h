@@ -61,7 +61,7 @@ int link_attach(struct link *link, int fd, const json_t *request, struct store_d
 		struct tg_error *e);
 /* The counter that a floor is tied to, which borrows `link`; false on a device without a TPM. */
 bool link_counter(struct link *link, struct tg_floor_counter *ret_counter);
-/* The key as HPKE takes it; it borrows `link`. -ENOKEY: it is not known yet. */
+/* The key as HPKE takes it; it borrows `link`. -ENOTCONN: it is not known yet. */
 int link_private(struct link *link, struct tg_hpke_private *ret_key, struct tg_error *e);
 /* Has trust ask the Platform now; it does not wait for that. */
 int link_sync(struct link *link, struct tg_error *e);

@@ -60,6 +60,21 @@ TEST(vault_parts, who_opens_a_package_again_keeps_it)
 	CU_ASSERT_FALSE(leg->used || is_open(leg_fd));
 }
 
+/* The Platform stops a roll-out because of failures: a restart of a process must not be one. */
+TEST(vault_parts, what_passes_is_no_failure_of_the_package)
+{
+	struct tg_hpke_private key;
+	struct tg_error e;
+	struct link link;
+
+	link_init(&link);
+	CU_ASSERT_FALSE(held_is_failure(link_private(&link, &key, &e)));
+	CU_ASSERT_FALSE(held_is_failure(-EAGAIN) || held_is_failure(-ENOMEM) || held_is_failure(0));
+	/* not for this device's key, revoked, damaged */
+	CU_ASSERT_TRUE(held_is_failure(-ENOKEY) && held_is_failure(-EKEYREVOKED) &&
+		       held_is_failure(-EBADMSG));
+}
+
 /* ---- what comes over the socket ---- */
 
 static int lowest_free(void)

@@ -44,6 +44,15 @@ void trust_forget(void)
 
 /* ---- the other processes ---- */
 
+static void name_loops(uint32_t senders, const char **ret_names)
+{
+	_Static_assert((int)ROLES <= TRUST_PROCESSES_MAX, "each has a place");
+	for (const struct child_kind *kind = roles; kind->name; kind++)
+		if (senders & kind->sender)
+			*ret_names++ = kind->name;
+	*ret_names = NULL;
+}
+
 static void take_stats(void *ctx, const struct message_stats *stats)
 {
 	static const enum tg_sync_state states[MESSAGE_STATES] = {
@@ -61,15 +70,12 @@ static void take_stats(void *ctx, const struct message_stats *stats)
 						     .dummy = (int64_t)stats->dummy,
 						     .violations = (int64_t)stats->violations,
 						     .restarts = (int64_t)stats->restarts };
-	const struct trust_troubles troubles = { .broken = stats->troubles & MESSAGE_BROKEN,
-						 .peer_silent = stats->troubles & MESSAGE_PEER_SILENT,
-						 .absent = stats->troubles & MESSAGE_ABSENT,
-						 .loops = { .guard = stats->looping & FROM_GUARD,
-							    .trust = stats->looping & FROM_TRUST,
-							    .vault = stats->looping & FROM_VAULT,
-							    .keys = stats->looping & FROM_KEYS } };
+	struct trust_troubles troubles = { .broken = stats->troubles & MESSAGE_BROKEN,
+					   .peer_silent = stats->troubles & MESSAGE_PEER_SILENT,
+					   .absent = stats->troubles & MESSAGE_ABSENT };
 	struct trust_agent *a = ctx;
 
+	name_loops(stats->looping, troubles.loops);
 	if (a->trust)
 		trust_take_stats(a->trust, &heartbeat, &troubles);
 }

@@ -263,15 +263,12 @@ void trust_take_stats(struct trust *t, const struct tg_sync_heartbeat *stats,
 static void add_troubles(const struct trust *t, struct tg_sync_heartbeat *h)
 {
 	const struct trust_troubles *x = &t->troubles;
+	char word[TG_SYNC_FAULT_LEN];
 
-	if (x->loops.guard)
-		add_fault(h, "process-loops:guard");
-	if (x->loops.trust)
-		add_fault(h, "process-loops:trust");
-	if (x->loops.vault)
-		add_fault(h, "process-loops:vault");
-	if (x->loops.keys)
-		add_fault(h, "process-loops:keys");
+	for (const char *const *name = x->loops; *name; name++) {
+		snprintf(word, sizeof(word), "process-loops:%s", *name);
+		add_fault(h, word);
+	}
 	if (x->broken)
 		add_fault(h, "data-plane-broken");
 	if (x->peer_silent)

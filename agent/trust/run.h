@@ -38,13 +38,14 @@ struct trust;
  */
 int trust_start(struct event_base *base, const struct trust_conf *conf, struct trust **ret_trust,
 		struct tg_error *e);
+#define TRUST_PROCESSES_MAX 8	/* of the agent's */
+
 /* Each is a fault in the heartbeat. */
 struct trust_troubles {
 	bool broken, peer_silent; /* of the data plane */
 	bool absent;		  /* the guard: what it counts and sees is what it said last */
-	struct {
-		bool guard, trust, vault, keys;
-	} loops; /* processes that end again and again */
+	/* those that end again and again, up to a NULL */
+	const char *loops[TRUST_PROCESSES_MAX + 1];
 };
 
 /* What the guard counts and sees: only those fields of a heartbeat. */

@@ -96,17 +96,13 @@ static bool is_routed_by(const struct tg_policy_rule *rule, const struct decide_
 
 unsigned decide_route_mtu(const struct tg_policy *policy, const struct decide_facts *f, bool fragment)
 {
-	const struct tg_tunnel *tunnel = &policy->tunnels[f->tunnel];
-
 	for (size_t i = 0; i < policy->rule_count; i++) {
 		const struct tg_policy_rule *rule = &policy->rules[i];
 
-		if (rule->tunnel != (unsigned)f->tunnel || !is_routed_by(rule, f, fragment))
-			continue;
-		return tg_rule_is_flow(rule) ? tg_tunnel_smallest_cell(tunnel)
-					     : tg_class_packet(&tunnel->classes[rule->class]);
+		if (rule->tunnel == (unsigned)f->tunnel && is_routed_by(rule, f, fragment))
+			return tg_rule_packet(policy, rule);
 	}
-	return tg_tunnel_smallest_cell(tunnel);
+	return tg_tunnel_smallest_cell(&policy->tunnels[f->tunnel]);
 }
 
 static bool uid_matches(const struct tg_policy_rule *rule, const struct decide_ops *ops,

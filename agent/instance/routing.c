@@ -75,10 +75,8 @@ static void add_route(struct builder *b, const struct net_route *route)
 static unsigned rule_mtu(const struct builder *b, const struct tg_policy_rule *rule)
 {
 	const struct tg_tunnel *tunnel = &b->policy->tunnels[rule->tunnel];
-	unsigned mtu = tg_class_packet(&tunnel->classes[rule->class]);
+	unsigned mtu = tg_rule_packet(b->policy, rule);
 
-	if (tg_rule_is_flow(rule))
-		mtu = tg_tunnel_smallest_cell(tunnel);
 	if (b->caps && b->caps[rule->tunnel] && b->caps[rule->tunnel] < mtu)
 		mtu = b->caps[rule->tunnel];
 	return mtu < tunnel->mtu ? mtu : tunnel->mtu;

@@ -273,9 +273,7 @@ static int put_mss_rule(FILE *out, const struct tg_policy *policy, const struct 
 {
 	const struct tg_tunnel *tunnel = &policy->tunnels[rule->tunnel];
 	unsigned headers = family == AF_INET ? 40 : 60;
-	/* a flow whose class nobody knows yet may end in the smallest */
-	unsigned cell = tg_rule_is_flow(rule) ? tg_tunnel_smallest_cell(tunnel)
-					      : tg_class_packet(&tunnel->classes[rule->class]);
+	unsigned cell = tg_rule_packet(policy, rule);
 	char begin[96], clamp[96];
 	struct match match = { .rule = rule, .begin = begin, .proto = IPPROTO_TCP, .end = clamp };
 	int err = 0;

@@ -31,6 +31,14 @@ bool tg_rule_is_flow(const struct tg_policy_rule *rule)
 	return rule->has_uid || rule->cgroup || rule->sni;
 }
 
+unsigned tg_rule_packet(const struct tg_policy *policy, const struct tg_policy_rule *rule)
+{
+	const struct tg_tunnel *tunnel = &policy->tunnels[rule->tunnel];
+
+	return tg_rule_is_flow(rule) ? tg_tunnel_smallest_cell(tunnel)
+				     : tg_class_packet(&tunnel->classes[rule->class]);
+}
+
 bool tg_rule_icmp(const struct tg_policy_rule *rule, int family, struct tg_policy_rule *ret_icmp)
 {
 	uint8_t proto = family == AF_INET6 ? IPPROTO_ICMPV6 : IPPROTO_ICMP;

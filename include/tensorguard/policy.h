@@ -242,8 +242,8 @@ const struct tg_policy_slots *tg_lean_slots(const struct tg_policy *policy,
 unsigned tg_tunnel_smallest_cell(const struct tg_tunnel *tunnel);
 
 bool tg_rule_is_flow(const struct tg_policy_rule *rule);
-/* The longest packet that comes by the rule's routes in one piece: of its class; of a flow, whose class nobody
- * knows yet, the tunnel's smallest. */
+/* The longest packet that comes by the rule's routes in one piece: of its class; of a flow, whose class
+ * nobody knows yet, the tunnel's smallest. */
 unsigned tg_rule_packet(const struct tg_policy *policy, const struct tg_policy_rule *rule);
 
 /*

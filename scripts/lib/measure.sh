@@ -23,7 +23,7 @@ wire_start()
 		--csv "$dir/wire.csv" --ready "$dir/wire.ready" "$@" \
 		> "$dir/wire.json" 2> "$dir/wire.err" &
 	echo $! > "$dir/wire.pid"
-	wait_for 5 test -e "$dir/wire.ready" || wire_failed "$dir"
+	wait_for 30 test -e "$dir/wire.ready" || wire_failed "$dir"
 }
 
 wire_failed()

@@ -8,7 +8,7 @@ status=0
 # run COMMAND...: leaves $status, $WORK/out and $WORK/err.
 run()
 {
-	timeout 30 "$@" > "$WORK/out" 2> "$WORK/err" < /dev/null
+	timeout 120 "$@" > "$WORK/out" 2> "$WORK/err" < /dev/null
 	status=$?
 }
 

@@ -36,6 +36,7 @@ struct probe {
 	struct tool_ends ends;
 	uint64_t count, flows, min_bytes, max_bytes, tos;
 	double interval_us, seconds, linger_s;
+	const char *until; /* a file; NULL = none */
 	int64_t *sent_ns, *arrived_ns; /* by number; 0 = not */
 	uint64_t sent, refused, received, duplicated, reordered, corrupt;
 	sem_t listening;
@@ -206,6 +207,8 @@ static int send_all(struct probe *p, const int *fds, struct tg_error *e)
 	for (uint32_t i = 0; i < p->count && !ret; i++) {
 		if (limit_ns && tool_now_ns(CLOCK_MONOTONIC) - begun_ns >= limit_ns)
 			break;
+		if (p->until && !access(p->until, F_OK))
+			break;
 		struct timespec due = tool_timespec(due_ns);
 
 		if (p->interval_us > 0)
@@ -324,6 +327,7 @@ static void usage(FILE *f)
 	      "  --count N            datagrams (default 1000)\n"
 	      "  --interval US        microseconds from one to the next; 0 (default): without a pause\n"
 	      "  --seconds S          fewer than --count if that would take longer; 0 (default): all\n"
+	      "  --until FILE         fewer than --count once this file exists\n"
 	      "  --sizes MIN-MAX      bytes of payload, each size in turn (default 64-64, from 4 to 8192)\n"
 	      "  --flows N            source ports, used in turn (default 1)\n"
 	      "  --tos N              DSCP and ECN of the datagrams: the value of that byte (default 0)\n"
@@ -355,6 +359,7 @@ static int parse_options(struct probe *p, int argc, char **argv, struct tg_error
 		{ "count", required_argument, NULL, 'n' },
 		{ "interval", required_argument, NULL, 'i' },
 		{ "seconds", required_argument, NULL, 's' },
+		{ "until", required_argument, NULL, 'u' },
 		{ "sizes", required_argument, NULL, 'z' },
 		{ "flows", required_argument, NULL, 'f' },
 		{ "linger", required_argument, NULL, 'l' },
@@ -375,6 +380,9 @@ static int parse_options(struct probe *p, int argc, char **argv, struct tg_error
 			break;
 		case 's':
 			ret = tool_parse_real(optarg, "--seconds", 0, 3600, &p->seconds, e);
+			break;
+		case 'u':
+			p->until = optarg;
 			break;
 		case 'z':
 			ret = parse_sizes(p, optarg, e);

@@ -67,7 +67,7 @@ capture()
 	local file=$WORK/$1-$2
 	start "$1" tcpdump --immediate-mode -U -n -i "$2" -Q "$3" -w "$file.pcap"
 	echo "${CHILDREN[-1]}" > "$file.pid"
-	wait_for 10 test -s "$file.pcap" || not_ok "capture-$1-$2" "tcpdump does not start"
+	wait_for 40 test -s "$file.pcap" || not_ok "capture-$1-$2" "tcpdump does not start"
 }
 
 # captured PLACE: it saw the echo, and nothing with next header 59

@@ -112,7 +112,7 @@ swap_both()
 }
 
 # served NODE: whether all is as it should be, an agent that paces included, in time
-served() { wait_for 10 on "$1" "$BIN/tgctl" status --json; }
+served() { wait_for 40 on "$1" "$BIN/tgctl" status --json; }
 
 # wireguard-go of Debian 12 has a small receive buffer: on a busy machine it must not wait for its turn.
 # (Not by a real-time priority: its threads spin, and then they starve each other for good.)
@@ -331,7 +331,7 @@ agents() { on "$1" pgrep -c '^(tensorg|tg-(keeper|guard|trust|vault|keys)$)'; }
 kill_agent()
 {
 	on "$1" pkill -9 '^tensorg'
-	wait_for 10 eval '[ "$(agents '"$1"')" = 0 ]'
+	wait_for 40 eval '[ "$(agents '"$1"')" = 0 ]'
 }
 
 # transfer NAME FROM TO ADDRESS FILE [SECONDS]: by TCP; the far end must have the same SHA-256.

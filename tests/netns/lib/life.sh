@@ -155,6 +155,27 @@ problems() { "$LOAD" status --json 2> /dev/null | jq -c '.problems // .error'; }
 # A link has its carrier a moment after both ends were set up, and until then a snapshot would differ from the next one.
 settled() { ! ip -o link show up | grep -q 'state LOWERLAYERDOWN'; }
 
+export CLASS='{ name = "main"; defence = "pad"; pad = "cell"; cell = 1280; }'
+
+# the ticks of the first queue's clock since it began, as the kernel has it
+ticks() { bpftool -j map lookup pinned "$PINS/tg0/sessions" key 0 0 0 0 | jq 'first(.. | .ticks? // empty)'; }
+ifindex() { ip -o link show "$1" | cut -d : -f 1; }
+
+# traceless NAME: all is as in $WORK/clean
+traceless() { snapshot --like > "$WORK/after"; same "$1" "$WORK/clean" "$WORK/after"; }
+
+# path_without PROGRAM...: a folder for PATH with all programs but these
+path_without()
+{
+	local folder=$WORK/path-$1 name
+	rm -rf "$folder"
+	mkdir "$folder"
+	# a process for each of thousands of programs took a minute and a half
+	for name in /usr/sbin /usr/bin /sbin; do ln -sf -t "$folder" "$name"/*; done
+	for name in "$@"; do rm -f "$folder/$name"; done
+	echo "$folder"
+}
+
 if ! make_network || ! wait_until 20 settled; then
 	not_ok setup "cannot make the test's network"
 	finish

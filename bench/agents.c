@@ -1,14 +1,21 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * A fleet of devices without a TPM, all in one process:
- *	agents tokens STORE FLEET COUNT FILE		puts tokens into the store, and their secrets into
- *FILE agents enrol PORT CA TOKENS PID FILE		enrols a device with each; keys and certificates go to
- *FILE
- *	agents keep PORT CA FILE PID SECONDS		all connect and stay; each asks once a cycle, GET
- * /healthz or, once in all, to renew its certificate
- *	agents make STORE CA-CERT CA-KEY FLEET COUNT FILE	enrolled agents straight into the store, for
- *`sync` agents sync PORT CA FILE PID SECONDS PERIOD	all connect and stay; each asks POST /v1/sync once a
- *PERIOD (seconds), for SECONDS PID is the server's. What was measured are lines "NAME VALUE".
+ *
+ *	agents tokens STORE FLEET COUNT FILE
+ *		puts tokens into the store, and their secrets into FILE
+ *	agents enrol PORT CA TOKENS PID FILE
+ *		enrols a device with each; keys and certificates go to FILE
+ *	agents keep PORT CA FILE PID SECONDS
+ *		all connect and stay; each asks once a cycle, GET /healthz or, once in all, to
+ *		renew its certificate
+ *	agents make STORE CA-CERT CA-KEY FLEET COUNT FILE
+ *		enrolled agents straight into the store, for `sync`
+ *	agents sync PORT CA FILE PID SECONDS PERIOD KEPT
+ *		each asks POST /v1/sync once a PERIOD (seconds), for SECONDS; KEPT connect and stay,
+ *		the others connect for each request
+ *
+ * PID is the server's. What was measured are lines "NAME VALUE".
  */
 #include <dirent.h>
 #include <errno.h>
@@ -62,6 +69,8 @@ struct agent {
 	int64_t asked_ns;
 	char *answer;	/* BODY_MAX */
 	size_t answered;
+	bool visits;	/* connects for a request, and goes */
+	size_t asks;	/* the number of that request */
 };
 
 struct latencies {
@@ -71,7 +80,7 @@ struct latencies {
 
 struct fleet {
 	struct agent *agents;
-	size_t count, shaking, open, lost, late, renewed;
+	size_t count, shaking, open, lost, late, renewed, visited;
 	struct latencies latencies[ASKS];
 	SSL_CTX *ctx;
 	int epoll;
@@ -288,6 +297,31 @@ static void ask_healthz(struct fleet *fleet, struct agent *agent)
 	send_request(fleet, agent, HEALTHZ, &(struct tg_bytes){ 0 });
 }
 
+/* Its heartbeat is another one each time. */
+static void ask_sync(struct fleet *fleet, struct agent *agent, size_t n)
+{
+	const struct tg_sync_request request = {
+		.format = TG_SYNC_FORMAT,
+		.heartbeat = { .version = "1.0.0",
+			       .kernel = "6.1.0",
+			       .engine = TG_SYNC_ENGINE_KERNEL,
+			       .state = TG_SYNC_UP,
+			       .uptime = (int64_t)n,
+			       .real = (int64_t)n * 1000,
+			       .pad = (int64_t)n * 100,
+			       .dummy = (int64_t)n * 10000 },
+		.has_policy = true,
+		/* newer than what is published: a fleet at rest */
+		.policy = { .version = 2 },
+	};
+	struct tg_error e = { "" };
+	struct tg_bytes body;
+
+	must(!tg_sync_request_encode(&request, &body, &e), "heartbeat", &e);
+	send_request(fleet, agent, SYNC, &body);
+	tg_bytes_free(&body);
+}
+
 static void ask_renewal(struct fleet *fleet, struct agent *agent)
 {
 	struct tg_error e = { "" };
@@ -343,6 +377,19 @@ static void note_latency(struct fleet *fleet, const struct agent *agent)
 	all->ms[all->count++] = (double)(tool_now_ns(CLOCK_MONOTONIC) - agent->asked_ns) / 1e6;
 }
 
+static void leave(struct fleet *fleet, struct agent *agent)
+{
+	epoll_ctl(fleet->epoll, EPOLL_CTL_DEL, agent->fd, NULL);
+	SSL_shutdown(agent->tls);
+	SSL_free(agent->tls);
+	close(agent->fd);
+	agent->tls = NULL;
+	agent->fd = -1;
+	agent->state = CLOSED;
+	fleet->open--;
+	fleet->visited++;
+}
+
 static void take_answer(struct fleet *fleet, struct agent *agent, const char *body, size_t len)
 {
 	char *answer = agent->answer;
@@ -356,6 +403,8 @@ static void take_answer(struct fleet *fleet, struct agent *agent, const char *bo
 	else if (ask == RENEW_FINISH)
 		end_renewal(fleet, body, len);
 	free(answer);
+	if (agent->visits)
+		leave(fleet, agent);
 }
 
 /* Whether the answer is whole, and taken. */
@@ -402,7 +451,10 @@ static void go_on_shaking(struct fleet *fleet, struct agent *agent)
 	if (ret == 1) {
 		fleet->shaking--;
 		fleet->open++;
-		ask_healthz(fleet, agent);
+		if (agent->visits)
+			ask_sync(fleet, agent, agent->asks);
+		else
+			ask_healthz(fleet, agent);
 	} else if (SSL_get_error(agent->tls, ret) != SSL_ERROR_WANT_READ) {
 		lose(fleet, agent, "handshake");
 	}
@@ -523,30 +575,17 @@ static void ask_all(struct fleet *fleet, double seconds)
 	settle(fleet);
 }
 
-/* Each agent once a period, at a time of its own, for as long as that; its heartbeat is another one each
- * time. */
-static void ask_sync(struct fleet *fleet, struct agent *agent, size_t n)
+/* Each agent once a period, at a time of its own. */
+static void sync_one(struct fleet *fleet, struct agent *agent, size_t n)
 {
-	const struct tg_sync_request request = {
-		.format = TG_SYNC_FORMAT,
-		.heartbeat = { .version = "1.0.0",
-			       .kernel = "6.1.0",
-			       .engine = TG_SYNC_ENGINE_KERNEL,
-			       .state = TG_SYNC_UP,
-			       .uptime = (int64_t)n,
-			       .real = (int64_t)n * 1000,
-			       .pad = (int64_t)n * 100,
-			       .dummy = (int64_t)n * 10000 },
-		.has_policy = true,
-		/* newer than what is published: a fleet at rest */
-		.policy = { .version = 2 },
-	};
-	struct tg_error e = { "" };
-	struct tg_bytes body;
-
-	must(!tg_sync_request_encode(&request, &body, &e), "heartbeat", &e);
-	send_request(fleet, agent, SYNC, &body);
-	tg_bytes_free(&body);
+	if (agent->state == ASKING || agent->state == SHAKING) {
+		fleet->late++;
+	} else if (agent->state == IDLE) {
+		ask_sync(fleet, agent, n);
+	} else if (agent->visits && agent->state == CLOSED) {
+		agent->asks = n;
+		open_connection(fleet, agent);
+	}
 }
 
 static void sync_all(struct fleet *fleet, double seconds, double period)
@@ -562,10 +601,7 @@ static void sync_all(struct fleet *fleet, double seconds, double period)
 		for (int64_t now; (now = tool_now_ns(CLOCK_MONOTONIC)) < due;)
 			wait_events(fleet, (int)((due - now) / 1000000));
 		wait_events(fleet, 0);
-		if (agent->state == ASKING)
-			fleet->late++;
-		else if (agent->state == IDLE)
-			ask_sync(fleet, agent, n);
+		sync_one(fleet, agent, n);
 	}
 	settle(fleet);
 }
@@ -670,17 +706,27 @@ static void keep_warm(struct fleet *fleet, size_t *at, size_t end)
 	}
 }
 
-static void measure_sync(struct fleet *fleet, double seconds, double period)
+static void open_kept(struct fleet *fleet, size_t kept)
 {
 	size_t next = 0, warm = 0;
-	int64_t spent;
 
-	while (next < fleet->count) {
+	while (next < kept) {
 		size_t end = next + WARM_STEP;
 
-		open_until(fleet, &next, end < fleet->count ? end : fleet->count);
+		open_until(fleet, &next, end < kept ? end : kept);
 		keep_warm(fleet, &warm, next);
 	}
+	for (; next < fleet->count; next++) {
+		fleet->agents[next].visits = true;
+		fleet->agents[next].fd = -1;
+	}
+}
+
+static void measure_sync(struct fleet *fleet, double seconds, double period, size_t kept)
+{
+	int64_t spent;
+
+	open_kept(fleet, kept < fleet->count ? kept : fleet->count);
 	printf("sync_open %zu\n", fleet->open);
 	fleet->counting = true;
 	spent = processor_ns(fleet->pid);
@@ -690,6 +736,7 @@ static void measure_sync(struct fleet *fleet, double seconds, double period)
 	       resident_kib(fleet->pid) / 1024, (double)fleet->latencies[SYNC].count / seconds);
 	printf("sync_cpu %.2f\nsync_cost %.1f\n", (double)spent / 1e7 / seconds,
 	       (double)spent / 1e3 / (double)fleet->latencies[SYNC].count);
+	printf("sync_visits %zu\n", fleet->visited);
 	print_latencies(fleet, SYNC, "sync");
 }
 
@@ -698,15 +745,17 @@ static void sync_fleet(char **args)
 	struct fleet fleet = { .epoll = epoll_create1(EPOLL_CLOEXEC), .ctx = enrol_context(args[1]) };
 	struct tg_error e = { "" };
 	double seconds = 0, period = 0;
+	uint64_t kept;
 
 	must(fleet.epoll >= 0 && fleet.ctx, "cannot begin", NULL);
 	fleet.port = (uint16_t)whole(args[0], "PORT", 65535);
 	fleet.pid = (pid_t)whole(args[3], "PID", 1 << 22);
 	must(!tool_parse_real(args[4], "SECONDS", 0.1, 3600, &seconds, &e), "call", &e);
 	must(!tool_parse_real(args[5], "PERIOD", 0.1, 3600, &period, &e), "call", &e);
+	kept = whole(args[6], "KEPT", FLEET_MAX);
 	read_fleet(&fleet, args[2]);
-	allow_files(fleet.count);
-	measure_sync(&fleet, seconds, period);
+	allow_files(kept);
+	measure_sync(&fleet, seconds, period, kept);
 	close_all(&fleet);
 }
 
@@ -797,7 +846,7 @@ int main(int argc, char **argv)
 			 { "enrol", 5, enrol },
 			 { "keep", 5, keep },
 			 { "make", 6, make },
-			 { "sync", 6, sync_fleet } };
+			 { "sync", 7, sync_fleet } };
 
 	signal(SIGPIPE, SIG_IGN);
 	setvbuf(stdout, NULL, _IOLBF, 0);

@@ -100,6 +100,42 @@ static void put_delay(const struct place *place)
 	}
 }
 
+static void put_lean(const struct place *place, const char *name, const char *const (*kinds)[3], size_t n)
+{
+	char labels[32];
+
+	for (size_t i = 0; i < n; i++) {
+		snprintf(labels, sizeof(labels), "%s=\"%s\"", kinds[i][0], kinds[i][1]);
+		count(place, name, labels, json_object_get(place->object, "lean"), kinds[i][2]);
+	}
+}
+
+static void put_shared_cells(const struct place *place)
+{
+	static const char *const kinds[][3] = { { "kind", "sent", "shared_cells" },
+						{ "kind", "received", "received_cells" },
+						{ "kind", "lost", "lost_cells" } };
+
+	put_lean(place, "shared_cells_total", kinds, 3);
+}
+
+static void put_shared_packets(const struct place *place)
+{
+	static const char *const kinds[][3] = { { "kind", "sent", "shared_packets" },
+						{ "kind", "received", "received_packets" },
+						{ "kind", "refused", "refused_packets" } };
+
+	put_lean(place, "shared_packets_total", kinds, 3);
+}
+
+static void put_ticks(const struct place *place)
+{
+	static const char *const kinds[][3] = { { "tick", "found", "locked" },
+						{ "tick", "not-found", "unlocked" } };
+
+	put_lean(place, "lean_sessions_total", kinds, 2);
+}
+
 /* Of all classes, one metric at a time: its samples have to stand together. */
 static void each_class(FILE *out, const json_t *stats, const char *head,
 		       void (*put)(const struct place *place))
@@ -164,6 +200,19 @@ char *stats_metrics(const json_t *stats)
 		   "# HELP tensorguard_delay_seconds What the schedule added to real packets' delay.\n"
 		   "# TYPE tensorguard_delay_seconds gauge\n",
 		   put_delay);
+	each_class(out, stats,
+		   "# HELP tensorguard_shared_cells_total Cells of lean classes, which packets share.\n"
+		   "# TYPE tensorguard_shared_cells_total counter\n",
+		   put_shared_cells);
+	each_class(out, stats,
+		   "# HELP tensorguard_shared_packets_total Packets in them.\n"
+		   "# TYPE tensorguard_shared_packets_total counter\n",
+		   put_shared_packets);
+	each_class(out, stats,
+		   "# HELP tensorguard_lean_sessions_total Sessions of lean classes, by what became of the "
+		   "tick.\n"
+		   "# TYPE tensorguard_lean_sessions_total counter\n",
+		   put_ticks);
 	put_verdicts(out, stats);
 	if (fclose(out)) {
 		free(result);

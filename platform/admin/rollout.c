@@ -149,12 +149,14 @@ static int set_state(struct store *store, const struct change *change, unsigned 
 		return ret;
 	if (!(allowed >> rollout.state & 1))
 		return tg_error(e, -EALREADY, "the roll-out is %s", rollout_state_name(rollout.state));
+	/* whoever goes on after a stop has looked at the failures: they are not held against it again */
+	if (rollout.state == ROLLOUT_STOPPED && state == ROLLOUT_RUNNING) {
+		rollout.counts.told -= rollout.counts.failed;
+		rollout.counts.failed = 0;
+	}
 	rollout.state = state;
 	rollout.changed = change->now;
 	snprintf(rollout.reason, sizeof(rollout.reason), "%s", reason);
-	/* whoever goes on after a stop has looked at the failures: they are not held against it again */
-	if (state == ROLLOUT_RUNNING)
-		rollout.counts = (struct stage_counts){ 0 };
 	return store_rollout_put(store, &rollout, e);
 }
 

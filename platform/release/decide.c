@@ -10,8 +10,10 @@ static void shift(struct stage_counts *counts, enum device_verdict verdict, int 
 
 	if (verdict != DEVICE_HEALTHY && verdict != DEVICE_FAILED)
 		return;
-	/* after `resume` the counts begin anew, and devices of before may still change their mind */
-	if (*count + by >= 0)
+	/* one whose failure `resume` has forgiven, and which is another now, counts among the told again */
+	if (*count + by < 0)
+		counts->told++;
+	else
 		*count += by;
 }
 
@@ -34,6 +36,16 @@ static bool report_differs(const struct tg_model_report *a, const struct tg_mode
 	       memcmp(a->manifest, b->manifest, sizeof(a->manifest)) || strcmp(a->detail, b->detail);
 }
 
+/* Also of an earlier roll-out: what a device had open stays its floor. */
+static void note_run(const struct release_case *c)
+{
+	int64_t release = (int64_t)c->report->release;
+
+	if (c->report->state == TG_MODEL_RUNNING && release > c->device->ran &&
+	    release <= c->rollout->candidate)
+		c->device->ran = release;
+}
+
 static void take_report(const struct release_case *c)
 {
 	struct store_model *device = c->device;
@@ -43,9 +55,9 @@ static void take_report(const struct release_case *c)
 		device->report = *c->report;
 		device->seen = c->now;
 	}
+	note_run(c);
 	if (device->told != c->rollout->candidate || (int64_t)c->report->release != device->told)
 		return;
-	device->ran = device->ran || c->report->state == TG_MODEL_RUNNING;
 	verdict = verdict_of(c);
 	if (verdict == device->verdict)
 		return;
@@ -66,7 +78,6 @@ static void tell(const struct release_case *c)
 {
 	c->device->told = c->rollout->candidate;
 	c->device->verdict = DEVICE_TOLD;
-	c->device->ran = false;
 	c->device->faults = c->faults;
 	c->rollout->counts.told++;
 	c->rollout->changed = c->now;
@@ -78,7 +89,7 @@ static bool keeps(const struct release_case *c)
 {
 	bool ended = c->rollout->state == ROLLOUT_STOPPED || c->rollout->state == ROLLOUT_ROLLED_BACK;
 
-	return c->device->ran || (!ended && c->device->verdict != DEVICE_FAILED);
+	return c->device->ran == c->rollout->candidate || (!ended && c->device->verdict != DEVICE_FAILED);
 }
 
 int64_t release_decide(const struct release_case *c)
@@ -92,10 +103,10 @@ int64_t release_decide(const struct release_case *c)
 		tell(c);
 	if (rollout->state == ROLLOUT_DONE)
 		return rollout->candidate;
-	if (device->told == rollout->candidate)
-		return keeps(c) ? rollout->candidate : rollout->base;
+	if (device->told == rollout->candidate && keeps(c))
+		return rollout->candidate;
 	/* what it had of an earlier roll-out that was stopped: its floor refuses the base */
-	return device->ran && device->told > rollout->base ? device->told : rollout->base;
+	return device->ran > rollout->base ? device->ran : rollout->base;
 }
 
 static void end_stage(struct store_rollout *rollout, int64_t now)

@@ -138,7 +138,7 @@ static int assign_number(struct turn *turn, const struct store_rollout *rollout,
 	struct store_release release;
 	int ret = get_good(turn, rollout->model, number, &release, e);
 
-	if (ret == -ENOENT && number != rollout->base && !(model->ran && model->told > rollout->base))
+	if (ret == -ENOENT && number != rollout->base && model->ran <= rollout->base)
 		ret = get_good(turn, rollout->model, rollout->base, &release, e);
 	if (ret)
 		return ret == -ENOENT ? 0 : ret;

@@ -84,7 +84,8 @@ struct store_model {
 	struct tg_model_report report; /* the last one; an empty name: none yet */
 	int64_t told;		/* the last candidate that it was told to take; 0: none */
 	enum device_verdict verdict; /* on that one */
-	bool ran;		/* it had that one open once: its floor refuses what is older */
+	int64_t ran;		/* the highest release that it had open once: its floor refuses what is
+				 * older; 0: none */
 	int64_t faults;		/* of its heartbeat, when it was told */
 	int64_t seen;		/* when the Platform took the report */
 };

@@ -101,6 +101,8 @@ static const char *const migrations[] = {
 	 "CREATE TABLE tunnel_public ("
 	 "  public_key BLOB PRIMARY KEY, agent TEXT NOT NULL REFERENCES agent(id), tunnel TEXT NOT NULL);"
 	 "CREATE INDEX tunnel_public_agent ON tunnel_public(agent);"),
+	/* which release it was that ran, not only whether the last one did */
+	"UPDATE model SET ran = told WHERE ran <> 0;",
 };
 
 enum { LATEST = sizeof(migrations) / sizeof(migrations[0]) };

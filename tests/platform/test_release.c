@@ -108,24 +108,24 @@ TEST(release, one_device)
 		enum rollout_state state;
 		int64_t told;
 		enum device_verdict verdict;
-		bool ran;
+		int64_t ran;
 		uint32_t bucket;
 		int64_t expected;
 	} cases[] = {
-		{ ROLLOUT_RUNNING, 0, DEVICE_UNTOLD, false, 99, 8 },
-		{ ROLLOUT_RUNNING, 0, DEVICE_UNTOLD, false, 100, 7 },
-		{ ROLLOUT_RUNNING, 8, DEVICE_TOLD, false, 5000, 8 },	/* told in an earlier life */
-		{ ROLLOUT_RUNNING, 8, DEVICE_FAILED, false, 5, 7 },	/* back: its floor allows it */
-		{ ROLLOUT_RUNNING, 8, DEVICE_FAILED, true, 5, 8 },	/* its floor does not */
-		{ ROLLOUT_PAUSED, 0, DEVICE_UNTOLD, false, 5, 7 },
-		{ ROLLOUT_PAUSED, 8, DEVICE_HEALTHY, true, 5, 8 },
-		{ ROLLOUT_STOPPED, 0, DEVICE_UNTOLD, false, 5, 7 },
-		{ ROLLOUT_STOPPED, 8, DEVICE_HEALTHY, false, 5, 7 },
-		{ ROLLOUT_STOPPED, 8, DEVICE_HEALTHY, true, 5, 8 },
-		{ ROLLOUT_ROLLED_BACK, 8, DEVICE_TOLD, false, 5, 7 },
-		{ ROLLOUT_ROLLED_BACK, 8, DEVICE_FAILED, true, 5, 8 },
-		{ ROLLOUT_DONE, 0, DEVICE_UNTOLD, false, 9999, 8 },
-		{ ROLLOUT_DONE, 8, DEVICE_FAILED, false, 5, 8 },
+		{ ROLLOUT_RUNNING, 0, DEVICE_UNTOLD, 0, 99, 8 },
+		{ ROLLOUT_RUNNING, 0, DEVICE_UNTOLD, 0, 100, 7 },
+		{ ROLLOUT_RUNNING, 8, DEVICE_TOLD, 0, 5000, 8 },	/* told in an earlier life */
+		{ ROLLOUT_RUNNING, 8, DEVICE_FAILED, 0, 5, 7 },	/* back: its floor allows it */
+		{ ROLLOUT_RUNNING, 8, DEVICE_FAILED, 8, 5, 8 },	/* its floor does not */
+		{ ROLLOUT_PAUSED, 0, DEVICE_UNTOLD, 0, 5, 7 },
+		{ ROLLOUT_PAUSED, 8, DEVICE_HEALTHY, 8, 5, 8 },
+		{ ROLLOUT_STOPPED, 0, DEVICE_UNTOLD, 0, 5, 7 },
+		{ ROLLOUT_STOPPED, 8, DEVICE_HEALTHY, 0, 5, 7 },
+		{ ROLLOUT_STOPPED, 8, DEVICE_HEALTHY, 8, 5, 8 },
+		{ ROLLOUT_ROLLED_BACK, 8, DEVICE_TOLD, 0, 5, 7 },
+		{ ROLLOUT_ROLLED_BACK, 8, DEVICE_FAILED, 8, 5, 8 },
+		{ ROLLOUT_DONE, 0, DEVICE_UNTOLD, 0, 9999, 8 },
+		{ ROLLOUT_DONE, 8, DEVICE_FAILED, 0, 5, 8 },
 	};
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
@@ -142,6 +142,55 @@ TEST(release, one_device)
 			printf("case %zu\n", i);
 		CU_ASSERT_EQUAL(release_decide(&one), cases[i].expected);
 	}
+}
+
+/* A roll-out between the base and this one was stopped; this device had its release open: nothing older
+ * serves. */
+TEST(release, what_a_device_ran_stays)
+{
+	static const struct {
+		enum rollout_state state;
+		int64_t told;
+		enum device_verdict verdict;
+		int64_t ran, expected;
+	} cases[] = {
+		{ ROLLOUT_RUNNING, 6, DEVICE_HEALTHY, 6, 6 }, /* not its turn yet */
+		{ ROLLOUT_RUNNING, 8, DEVICE_TOLD, 6, 8 },
+		{ ROLLOUT_RUNNING, 8, DEVICE_FAILED, 6, 6 },
+		{ ROLLOUT_STOPPED, 8, DEVICE_HEALTHY, 6, 6 },
+		{ ROLLOUT_ROLLED_BACK, 8, DEVICE_TOLD, 6, 6 },
+		{ ROLLOUT_ROLLED_BACK, 8, DEVICE_TOLD, 3, 4 },
+		{ ROLLOUT_ROLLED_BACK, 8, DEVICE_HEALTHY, 8, 8 },
+		{ ROLLOUT_DONE, 8, DEVICE_FAILED, 6, 8 },
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct store_rollout rollout = { .base = 4, .candidate = 8, .state = cases[i].state };
+		struct store_model device = { .told = cases[i].told,
+					      .verdict = cases[i].verdict,
+					      .ran = cases[i].ran };
+		struct release_case one = { .rollout = &rollout, .device = &device, .bucket = 9000 };
+
+		rollout.stages = (struct stages){ .buckets = { 100 }, .count = 1 };
+		CU_ASSERT_EQUAL(release_decide(&one), cases[i].expected);
+	}
+}
+
+/* Also when it is told another one before the Platform hears of it. */
+TEST(release, what_a_device_ran_is_noted)
+{
+	struct store_rollout rollout = { .base = 4, .candidate = 8, .state = ROLLOUT_DONE };
+	struct tg_model_report report = { .release = 6, .state = TG_MODEL_RUNNING };
+	struct store_model device = { .told = 8, .verdict = DEVICE_TOLD };
+	struct release_case one = { .rollout = &rollout, .device = &device, .report = &report };
+
+	CU_ASSERT_EQUAL(release_decide(&one), 8);
+	CU_ASSERT_EQUAL(device.ran, 6);
+	report.release = 9; /* what this roll-out does not know */
+	release_decide(&one);
+	report.release = 5;
+	release_decide(&one);
+	CU_ASSERT_EQUAL(device.ran, 6);
 }
 
 TEST(release, reports_are_counted_once_and_follow_the_device)

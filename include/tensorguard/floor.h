@@ -61,7 +61,7 @@ bool tg_floor_is_tied(const struct tg_floor *floor);
 int tg_floor_tie(struct tg_floor *floor, const struct tg_floor_counter *counter, struct tg_error *e);
 
 /* 0 for a name without an entry. */
-uint64_t tg_floor_get(const struct tg_floor *floor, const char *name);
+uint64_t tg_floor_get(struct tg_floor *floor, const char *name);
 
 struct tg_floor_entry {
 	const char *name;	/* 1 to TG_FLOOR_MAX_NAME bytes */

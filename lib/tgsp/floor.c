@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <openssl/crypto.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
@@ -33,6 +34,7 @@ struct tg_floor {
 	bool tied;		/* the file is, to a counter */
 	bool behind;		/* the counter may not have followed */
 	uint64_t generation;	/* the counter's value that belongs to the file */
+	pthread_mutex_t lock_entries; /* of what follows: one thread may raise it while others ask */
 	struct entry *entries;
 	size_t count;
 };
@@ -170,6 +172,7 @@ static int open_floor(const char *path, const uint8_t *key, const struct tg_floo
 
 	if (!floor)
 		return tg_error(e, -ENOMEM, "out of memory");
+	pthread_mutex_init(&floor->lock_entries, NULL);
 	floor->lock = -1;
 	floor->counter = counter;
 	floor->later = later;
@@ -220,6 +223,7 @@ void tg_floor_close(struct tg_floor *floor)
 		return;
 	if (floor->lock >= 0)
 		close(floor->lock);
+	pthread_mutex_destroy(&floor->lock_entries);
 	free(floor->path);
 	free(floor->entries);
 	OPENSSL_cleanse(floor, sizeof(*floor));
@@ -239,11 +243,16 @@ static struct entry *find(struct entry *entries, size_t count, const char *name)
 	return NULL;
 }
 
-uint64_t tg_floor_get(const struct tg_floor *floor, const char *name)
+uint64_t tg_floor_get(struct tg_floor *floor, const char *name)
 {
-	const struct entry *entry = find(floor->entries, floor->count, name);
+	const struct entry *entry;
+	uint64_t value;
 
-	return entry ? entry->value : 0;
+	pthread_mutex_lock(&floor->lock_entries);
+	entry = find(floor->entries, floor->count, name);
+	value = entry ? entry->value : 0;
+	pthread_mutex_unlock(&floor->lock_entries);
+	return value;
 }
 
 static int write_state(const struct tg_floor *floor, const struct entry *entries, size_t count,
@@ -387,9 +396,11 @@ int tg_floor_raise(struct tg_floor *floor, const struct tg_floor_entry *entries,
 		return ret;
 	}
 	/* what is on the disk counts, whatever becomes of the counter */
+	pthread_mutex_lock(&floor->lock_entries);
 	free(floor->entries);
 	floor->entries = fresh;
 	floor->count = fresh_count;
+	pthread_mutex_unlock(&floor->lock_entries);
 	floor->generation = generation;
 	if (floor->tied)
 		ret = floor->counter->increment(floor->counter->ctx, e);

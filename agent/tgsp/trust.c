@@ -61,6 +61,8 @@ static int load_folder(struct trust *t, const char *folder, struct tg_error *e)
 	if (!ret)
 		ret = tg_tgsp_trust_update(t->trust, &timestamp, &snapshot, &targets, t->rules.now, t->floor,
 					   e);
+	if (!ret && t->floor)
+		ret = tg_tgsp_trust_raise(t->trust, t->floor, e);
 	tg_bytes_free(&timestamp);
 	tg_bytes_free(&snapshot);
 	tg_bytes_free(&targets);

@@ -228,6 +228,14 @@ static bool is_unfinished(const char *name)
 	return ends_with(name, ".partial") || ends_with(name, ".download");
 }
 
+static uint64_t space_of(const struct stat *st)
+{
+	enum { BLOCK = 512 };
+	uint64_t size = (uint64_t)st->st_size, blocks = (uint64_t)st->st_blocks * BLOCK;
+
+	return blocks > size ? blocks : size;
+}
+
 uint64_t store_used(const struct store *s, const char *except)
 {
 	DIR *folder = opendir(s->directory);
@@ -239,7 +247,7 @@ uint64_t store_used(const struct store *s, const char *except)
 		if ((is_unfinished(entry->d_name) || ends_with(entry->d_name, ".tgsp")) &&
 		    !ends_with(except, entry->d_name) &&
 		    !fstatat(dirfd(folder), entry->d_name, &st, AT_SYMLINK_NOFOLLOW))
-			used += (uint64_t)st.st_size;
+			used += space_of(&st);
 	if (folder)
 		closedir(folder);
 	return used;
@@ -446,16 +454,36 @@ static int build_trust(struct store *s, const struct bundle *bundle, uint64_t no
 	return 0;
 }
 
+static int raise_trust(const struct store *s, const struct tg_tgsp_trust *trust, struct tg_error *e)
+{
+	/* a root alone is followed again from the first one on, each time */
+	if (!trust || !tg_tgsp_trust_issue(trust, TG_TGSP_TIMESTAMP)->version)
+		return 0;
+	return tg_tgsp_trust_raise(trust, s->floor, e);
+}
+
+int store_raise_trust(const struct store *s, struct tg_error *e)
+{
+	return raise_trust(s, s->trust, e);
+}
+
 int store_documents(struct store *s, const struct bundle *bundle, uint64_t now, struct tg_error *e)
 {
 	struct tg_tgsp_trust *trust;
 	struct bundle kept;
 	int ret = build_trust(s, bundle, now, &trust, &kept, e);
 
-	if (!ret)
-		ret = save_bundle(s, &kept, e);
 	if (ret)
 		return ret;
+	ret = save_bundle(s, &kept, e);
+	/* in this order: a floor above what is kept would refuse it after the next start */
+	if (!ret)
+		ret = raise_trust(s, trust, e);
+	if (ret) {
+		tg_tgsp_trust_free(trust);
+		bundle_clear(&kept);
+		return ret;
+	}
 	tg_tgsp_trust_free(s->trust);
 	bundle_clear(&s->bundle);
 	s->trust = trust;

@@ -80,7 +80,8 @@ int store_rules(const struct store *store, const struct store_device *device, ui
 void store_path(const struct store *store, const char *name, const char *suffix,
 		char ret_path[static PATH_MAX]);
 
-/* Bytes of packages, whole ones and such that are on their way, but for the file `except`. */
+/* Bytes of packages, whole ones and such that are on their way with what is reserved for them, but for the
+ * file `except`. */
 uint64_t store_used(const struct store *store, const char *except);
 
 /* Opens a package and reads its front. */
@@ -112,6 +113,8 @@ int store_pin_root(struct store *store, const struct tg_bytes *root, uint64_t no
 
 /* New documents: all of them are in force then, or none. Roots that are known already are left out. */
 int store_documents(struct store *store, const struct bundle *bundle, uint64_t now, struct tg_error *e);
+/* The floor, to the versions of the documents in force: errors are those of tg_floor_raise(). */
+int store_raise_trust(const struct store *store, struct tg_error *e);
 /* When the Platform, or whoever publishes, was heard of last: 0 is never. */
 uint64_t store_last_contact(const struct store *store);
 

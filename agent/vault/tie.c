@@ -5,6 +5,19 @@
 
 #include "vault/internal.h"
 
+/* Documents that were kept when the power went, before the floor knew of them. */
+static void hold_trust(struct vault *v)
+{
+	struct tg_error e = { "" };
+	int ret;
+
+	pthread_mutex_lock(&v->lock);
+	ret = store_raise_trust(&v->store, &e);
+	pthread_mutex_unlock(&v->lock);
+	if (ret)
+		vault_report(v, "does not have the trust documents in the floor", NULL, NULL, e.message);
+}
+
 void vault_tie_floor(struct vault *v)
 {
 	bool tpm = link_counter(&v->link, &v->counter);
@@ -20,8 +33,10 @@ void vault_tie_floor(struct vault *v)
 	/* trust comes again, and with it the next attempt */
 	if (ret && ret != -ESTALE)
 		link_drop(&v->link);
-	if (!ret)
+	if (!ret) {
 		vault_hold_revoked(v);
+		hold_trust(v);
+	}
 }
 
 void vault_hold_revoked(struct vault *v)

@@ -55,7 +55,8 @@ struct tg_tgsp_rules {
 
 /*
  * Signatures, targets, policy and floor, in this order; the payload was not
- * looked at. -EKEYREJECTED, -EBADMSG, -EPERM, -EKEYEXPIRED, -ESTALE.
+ * looked at. -EKEYREJECTED, -EBADMSG, -EPERM, -ENETDOWN, -EKEYEXPIRED,
+ * -ESTALE.
  */
 int tg_tgsp_accept(const struct tg_tgsp *package, const struct tg_tgsp_rules *rules, struct tg_error *e);
 

@@ -104,7 +104,8 @@ struct tg_tgsp_device {
 	uint64_t last_contact;	/* when it last had a fresh answer of its Platform; 0: never */
 };
 
-/* -EPERM with the reason when this device may not open it at this time. */
+/* -EPERM with the reason when this device may not open it at this time; -ENETDOWN when it was offline for too
+ * long, which the next contact mends. */
 int tg_tgsp_manifest_permits(const struct tg_tgsp_manifest *manifest, const struct tg_tgsp_device *device,
 			     uint64_t now, struct tg_error *e);
 /* The times alone. */

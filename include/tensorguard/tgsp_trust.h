@@ -88,12 +88,19 @@ int tg_tgsp_trust_rotate(struct tg_tgsp_trust *trust, const struct tg_bytes *roo
 /*
  * The current documents, all three or none: signatures, expiry and issue time
  * against `now`, each named by size and hash by the one above, no version below
- * the one of `floor` (may be NULL), which is raised. -EKEYREJECTED, -EBADMSG,
- * -EKEYEXPIRED, -ESTALE.
+ * the one of `floor` (may be NULL). -EKEYREJECTED, -EBADMSG, -EKEYEXPIRED,
+ * -ESTALE.
  */
 int tg_tgsp_trust_update(struct tg_tgsp_trust *trust, const struct tg_bytes *timestamp,
 			 const struct tg_bytes *snapshot, const struct tg_bytes *targets, uint64_t now,
 			 struct tg_floor *floor, struct tg_error *e);
+
+/*
+ * Raises the floor to the versions of what is in force; nothing where it is
+ * there already. Whoever keeps documents keeps them first: a floor above those
+ * that are kept refuses them after the next start. tg_floor_raise()'s errors.
+ */
+int tg_tgsp_trust_raise(const struct tg_tgsp_trust *trust, struct tg_floor *floor, struct tg_error *e);
 
 uint64_t tg_tgsp_trust_root_version(const struct tg_tgsp_trust *trust);
 /* What tg_tgsp_trust_update() brought; no targets before. */

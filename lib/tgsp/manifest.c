@@ -244,6 +244,6 @@ int tg_tgsp_manifest_permits(const struct tg_tgsp_manifest *m, const struct tg_t
 	if (!has_accelerator(m, device))
 		return tg_error(e, -EPERM, "the package needs an accelerator that this device has not");
 	if (!recent_contact(m, device, now))
-		return tg_error(e, -EPERM, "the device was offline for longer than the package allows");
+		return tg_error(e, -ENETDOWN, "the device was offline for longer than the package allows");
 	return 0;
 }

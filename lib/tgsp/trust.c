@@ -199,7 +199,7 @@ static int check_document(const struct tg_tgsp_trust *trust, enum tg_tgsp_role r
 	return r ? tg_error_prefix(e, r, "%s", names[role]) : 0;
 }
 
-static int raise_floor(const struct tg_tgsp_trust *trust, struct tg_floor *floor, struct tg_error *e)
+int tg_tgsp_trust_raise(const struct tg_tgsp_trust *trust, struct tg_floor *floor, struct tg_error *e)
 {
 	static const enum tg_tgsp_role roles[] = { TG_TGSP_ROOT, TG_TGSP_TARGETS, TG_TGSP_SNAPSHOT,
 						   TG_TGSP_TIMESTAMP };
@@ -253,7 +253,7 @@ int tg_tgsp_trust_update(struct tg_tgsp_trust *trust, const struct tg_bytes *tim
 	trust->issues[TG_TGSP_SNAPSHOT] = snap.issue;
 	trust->issues[TG_TGSP_TARGETS] = target.issue;
 	trust->updated = true;
-	return floor ? raise_floor(trust, floor, e) : 0;
+	return 0;
 }
 
 int tg_tgsp_trust_timestamp_version(const struct tg_tgsp_trust *trust, const struct tg_bytes *timestamp,
@@ -303,6 +303,24 @@ static bool author_signed(const struct tg_cose *signatures, const struct tg_tgsp
 	return false;
 }
 
+/* The author's signature is one of those that were verified: only signatures by the role's keys were. */
+static int check_author(const struct tg_tgsp_role_keys *role, const struct tg_cose *signatures,
+			const struct tg_tgsp_manifest *m, struct tg_error *e)
+{
+	if (!author_signed(signatures, m))
+		return tg_error(e, -EKEYREJECTED, "the author that the manifest names did not sign it");
+	for (size_t i = 0; i < role->count; i++) {
+		uint8_t id[TG_KEY_ID_LEN];
+		int ret = tg_public_key_hash(role->keys[i], id, e);
+
+		if (ret)
+			return ret;
+		if (!memcmp(id, m->author, sizeof(id)))
+			return 0;
+	}
+	return tg_error(e, -EKEYREJECTED, "the author's key is none of the trusted keys");
+}
+
 int tg_tgsp_trust_check(const struct tg_tgsp_trust *trust, const struct tg_cose *signatures,
 			const struct tg_tgsp_manifest *manifest,
 			const uint8_t manifest_hash[static TG_SHA256_LEN], bool listed, uint64_t now,
@@ -312,10 +330,10 @@ int tg_tgsp_trust_check(const struct tg_tgsp_trust *trust, const struct tg_cose 
 
 	if (!ret)
 		ret = signed_by(signatures, &trust->root.roles[TG_TGSP_PACKAGE], e);
+	if (!ret)
+		ret = check_author(&trust->root.roles[TG_TGSP_PACKAGE], signatures, manifest, e);
 	if (ret)
 		return ret;
-	if (!author_signed(signatures, manifest))
-		return tg_error(e, -EKEYREJECTED, "the author that the manifest names did not sign it");
 	if (listed && !trust->updated)
 		return tg_error(e, -EKEYREJECTED, "there are no targets that could name the package");
 	return trust->updated ? check_listed(trust, manifest, manifest_hash, now, e) : 0;

@@ -328,11 +328,11 @@ TEST(manifest, device_policy)
 	CU_ASSERT_EQUAL(tg_tgsp_manifest_permits(&m, &d, NOW, NULL), -EPERM);
 	d = good;
 	d.last_contact--;
-	CU_ASSERT_EQUAL(tg_tgsp_manifest_permits(&m, &d, NOW, NULL), -EPERM);
+	CU_ASSERT_EQUAL(tg_tgsp_manifest_permits(&m, &d, NOW, NULL), -ENETDOWN);
 	d.last_contact = 0;
-	CU_ASSERT_EQUAL(tg_tgsp_manifest_permits(&m, &d, NOW, NULL), -EPERM);
+	CU_ASSERT_EQUAL(tg_tgsp_manifest_permits(&m, &d, NOW, NULL), -ENETDOWN);
 	d.last_contact = NOW + 1;	/* the clock was set back */
-	CU_ASSERT_EQUAL(tg_tgsp_manifest_permits(&m, &d, NOW, NULL), -EPERM);
+	CU_ASSERT_EQUAL(tg_tgsp_manifest_permits(&m, &d, NOW, NULL), -ENETDOWN);
 	tg_tgsp_manifest_clear(&m);
 	fixture_clear(&f);
 }

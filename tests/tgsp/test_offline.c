@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "fixture.h"
@@ -136,6 +137,29 @@ static int open_at(struct device *d, int fd, uint64_t now)
 	return fixture_open_as(&d->f, fd, &rules, &d->f.device_key, &e);
 }
 
+/* Documents that cannot be kept do not raise the floor: those that are kept would be too old after a restart.
+ */
+TEST(offline, documents_that_cannot_be_kept)
+{
+	struct tg_tgsp_target targets[2];
+	char path[64], away[64];
+	struct device d;
+
+	device_init(&d, targets);
+	CU_ASSERT_EQUAL(contact(&d, targets, 1, NOW), 0);
+	snprintf(path, sizeof(path), "%s/trust", d.folder);
+	snprintf(away, sizeof(away), "%s/away", d.folder);
+	CU_ASSERT_FATAL(!rename(path, away) && !mkdir(path, 0700));
+	CU_ASSERT(contact(&d, targets, 2, NOW + 1) < 0);
+	CU_ASSERT_EQUAL(tg_floor_get(d.store.floor, "trust:timestamp"), 1);
+	CU_ASSERT_EQUAL(open_at(&d, d.unlimited, NOW + 1), 0);
+	CU_ASSERT_FATAL(!rmdir(path) && !rename(away, path));
+	store_close(&d.store);
+	start(&d, NOW + 1);
+	CU_ASSERT_EQUAL(open_at(&d, d.unlimited, NOW + 1), 0);
+	device_clear(&d);
+}
+
 TEST(offline, until_it_ends)
 {
 	struct tg_tgsp_target targets[2];
@@ -148,7 +172,7 @@ TEST(offline, until_it_ends)
 	for (int restarted = 0; restarted < 2; restarted++) {
 		CU_ASSERT_EQUAL(open_at(&d, d.limited, NOW), 0);
 		CU_ASSERT_EQUAL(open_at(&d, d.limited, NOW + OFFLINE), 0);
-		CU_ASSERT_EQUAL(open_at(&d, d.limited, NOW + OFFLINE + 1), -EPERM);
+		CU_ASSERT_EQUAL(open_at(&d, d.limited, NOW + OFFLINE + 1), -ENETDOWN);
 		CU_ASSERT_EQUAL(open_at(&d, d.unlimited, NOW + OFFLINE + 1), 0);
 		CU_ASSERT_EQUAL(open_at(&d, d.unlimited, NOW + TIMESTAMP - 1), 0);
 		CU_ASSERT_EQUAL(open_at(&d, d.unlimited, NOW + TIMESTAMP), -EKEYEXPIRED);
@@ -162,7 +186,7 @@ TEST(offline, until_it_ends)
 	CU_ASSERT_EQUAL(open_at(&d, d.unlimited, NOW + TIMESTAMP), -ENOKEY);
 	CU_ASSERT_EQUAL(contact(&d, targets, 2, NOW + 2 * TIMESTAMP), 0);
 	CU_ASSERT_EQUAL(open_at(&d, d.limited, NOW + 2 * TIMESTAMP + OFFLINE), 0);
-	CU_ASSERT_EQUAL(open_at(&d, d.limited, NOW + 2 * TIMESTAMP + OFFLINE + 1), -EPERM);
+	CU_ASSERT_EQUAL(open_at(&d, d.limited, NOW + 2 * TIMESTAMP + OFFLINE + 1), -ENETDOWN);
 	device_clear(&d);
 }
 
@@ -173,7 +197,7 @@ TEST(offline, clock_set_back)
 
 	device_init(&d, targets);
 	CU_ASSERT_EQUAL(contact(&d, targets, 1, NOW), 0);
-	CU_ASSERT_EQUAL(open_at(&d, d.limited, NOW - 1), -EPERM);
+	CU_ASSERT_EQUAL(open_at(&d, d.limited, NOW - 1), -ENETDOWN);
 	CU_ASSERT_EQUAL(open_at(&d, d.unlimited, NOW - TG_TGSP_CLOCK_SKEW), 0);
 	CU_ASSERT_EQUAL(open_at(&d, d.unlimited, NOW - TG_TGSP_CLOCK_SKEW - 1), -EKEYEXPIRED);
 	/* and when it starts like that, with the documents that are there or older ones again */

@@ -108,7 +108,9 @@ static void repository_clear(struct repository *r)
 
 static int update_at(struct repository *r, struct tg_tgsp_trust *trust, uint64_t now, struct tg_floor *floor)
 {
-	return tg_tgsp_trust_update(trust, &r->timestamp, &r->snapshot, &r->targets, now, floor, NULL);
+	int ret = tg_tgsp_trust_update(trust, &r->timestamp, &r->snapshot, &r->targets, now, floor, NULL);
+
+	return ret || !floor ? ret : tg_tgsp_trust_raise(trust, floor, NULL);
 }
 
 static struct tg_tgsp_trust *trusted(struct repository *r)

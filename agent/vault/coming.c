@@ -41,8 +41,11 @@ static int accept_size(const struct coming *coming, const struct tg_tgsp *packag
 	const struct store *s = &coming->client->vault->store;
 	uint64_t used = store_used(s, coming->install.path), size = tg_tgsp_file_len(package);
 
-	if (!s->conf->quota || (size <= s->conf->quota && used <= s->conf->quota - size))
+	if (!s->conf->quota)
 		return 0;
+	/* with the lock, so that the next one counts it */
+	if (size <= s->conf->quota && used <= s->conf->quota - size)
+		return install_reserve(&coming->install, e);
 	return tg_error(
 		e, -ENOSPC, "there is no room for %llu bytes: models.conf allows %llu, and %llu are used",
 		(unsigned long long)size, (unsigned long long)s->conf->quota, (unsigned long long)used);
@@ -79,7 +82,10 @@ static int add_package(struct coming *coming, struct tg_error *e)
 	struct vault *v = coming->client->vault;
 	int ret = 0;
 
-	if (coming->platform && !assigned_blob(&v->assigned, coming->key))
+	/* much may have happened since it was accepted */
+	if (store_is_revoked(&v->store, hash))
+		ret = tg_error(e, -EKEYREVOKED, "this package was revoked on this device");
+	else if (coming->platform && !assigned_blob(&v->assigned, coming->key))
 		ret = tg_error(e, -ECANCELED, "the Platform does not mean this device to have it any more");
 	else if (coming->platform)
 		ret = hashes_add(&v->store.platform, hash, e);

@@ -60,6 +60,18 @@ void held_lease(struct client *c, struct held *h, const char *consumer)
 
 /* ---- opening ---- */
 
+/* Root may be a consumer itself, and is to find a place to revoke. With `lock`. */
+static int may_lease(const struct client *c, struct tg_error *e)
+{
+	unsigned using = 0;
+
+	for (size_t i = 0; i < VAULT_CLIENTS; i++)
+		using += c->vault->clients[i].used && c->vault->clients[i].held;
+	return c->held || using < VAULT_CLIENTS_USING
+		       ? 0
+		       : tg_error(e, -EBUSY, "too many programs use models at once");
+}
+
 /* By the rules, and by what was revoked here: its file may have been put back. */
 static int accept_held(const struct vault *v, const struct tg_tgsp *package,
 		       const struct tg_tgsp_rules *rules, struct tg_error *e)
@@ -129,7 +141,7 @@ static int keep(struct client *c, const struct tg_models_consumer *consumer, str
 
 	pthread_mutex_lock(&v->lock);
 	h = free_slot(v);
-	if (!store_find(&v->store, hash))
+	if (!store_find(&v->store, hash) || store_is_revoked(&v->store, hash))
 		ret = tg_error(e, -EKEYREVOKED, "it was revoked");
 	else if (!h)
 		ret = tg_error(e, -ENOSPC, "%d packages are open already", VAULT_HELD);
@@ -170,7 +182,9 @@ static int open_chosen(struct client *c, const struct tg_models_consumer *consum
 	int fd = -1, ret;
 
 	pthread_mutex_lock(&v->lock);
-	ret = vault_rules(v, &device, &rules, e);
+	ret = may_lease(c, e);
+	if (!ret)
+		ret = vault_rules(v, &device, &rules, e);
 	if (!ret)
 		ret = choose(v, model, &rules, &fd, &package, e);
 	if (!ret)
@@ -196,7 +210,11 @@ bool held_is_failure(int error)
 	case -ENOTCONN:
 	case -ETIMEDOUT:
 	case -EAGAIN:
+	/* this device has not heard of the Platform for long: the next documents mend it */
+	case -EKEYEXPIRED:
+	case -ENETDOWN:
 	/* this device has too much to do */
+	case -EBUSY:
 	case -ENOMEM:
 	case -ENOSPC:
 	case -EMFILE:
@@ -216,7 +234,8 @@ static void note_opening(struct client *c, const char *model, int ret, const str
 
 	pthread_mutex_lock(&v->lock);
 	r = ret || !c->held ? store_next(&v->store, model, NULL) : store_find(&v->store, c->held->hash);
-	if (r && held_is_failure(ret))
+	/* without documents in force no package could be opened */
+	if (r && v->store.trust && held_is_failure(ret))
 		snprintf(r->failure, sizeof(r->failure), "%.120s", e->message);
 	if (r && !ret) {
 		r->failure[0] = '\0';
@@ -329,7 +348,7 @@ static void drop_release(struct vault *v, const struct tg_tgsp *package, const s
 static void check_held(struct vault *v, struct held *h, const struct tg_tgsp_rules *rules)
 {
 	struct tg_error e = { "" };
-	int ret = tg_tgsp_accept(h->package, rules, &e);
+	int ret = accept_held(v, h->package, rules, &e);
 
 	if (ret)
 		drop_release(v, h->package, rules, ret, e.message);

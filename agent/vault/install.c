@@ -149,7 +149,7 @@ static int receive_front(struct install *i, int from, int stop, struct tg_error 
 }
 
 /* Room for all of it before the first byte of it comes, where the file system can do that. */
-static int reserve(const struct install *i, struct tg_error *e)
+int install_reserve(const struct install *i, struct tg_error *e)
 {
 	if (!fallocate(i->fd, FALLOC_FL_KEEP_SIZE, 0, (off_t)i->size) || errno == EOPNOTSUPP)
 		return 0;
@@ -214,7 +214,7 @@ int install_run(struct install *i, int from, int stop, install_accept *accept, v
 	if (!ret)
 		ret = accept(ctx, i->package, e);
 	if (!ret)
-		ret = reserve(i, e);
+		ret = install_reserve(i, e);
 	if (!ret)
 		ret = receive_payload(i, from, stop, e);
 	if (ret)

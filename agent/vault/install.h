@@ -29,6 +29,12 @@ typedef int install_accept(void *ctx, const struct tg_tgsp *package, struct tg_e
 int install_begin(const char *path, uint64_t size, struct install *ret_install, struct tg_error *e);
 
 /*
+ * Room on the disk for all of it, where the file system can do that; install_run() does so after `accept`,
+ * which may before, while it holds what it counted. -ENOSPC and other errors of fallocate(2).
+ */
+int install_reserve(const struct install *install, struct tg_error *e);
+
+/*
  * Reads from `from`, from `offset` on, until the file is complete, and `from` has to end then. `stop` is a
  * descriptor that becomes readable when it has to give up. What came of whole segments stays on the disk
  * unless it is wrong: -EBADMSG and what `accept` said remove the file. -EAGAIN: it ended too early.

@@ -13,7 +13,13 @@
 #include "vault/store.h"
 #include "vault/vault.h"
 
-enum { VAULT_CLIENTS = 48, VAULT_CLIENTS_OF_USER = 16, VAULT_HELD = STORE_RELEASES };
+/* Of the places for clients, consumers leave some to root and trust, who revoke; root's own may be leases. */
+enum {
+	VAULT_CLIENTS = 48,
+	VAULT_CLIENTS_OF_USER = 16,
+	VAULT_CLIENTS_USING = VAULT_CLIENTS - 12,
+	VAULT_HELD = STORE_RELEASES
+};
 
 /* A package that is open, for as long as a program has it. */
 struct held {
@@ -77,6 +83,13 @@ static inline void vault_event(const struct vault *v, enum tg_audit_code code, c
 {
 	v->conf.event(v->conf.ctx, code, model, release, (uint64_t)-error);
 }
+
+/*
+ * vault.c: a place for a client of this user, NULL when there is none. Nobody takes all of them from the
+ * others, and who manages models finds one in spite of all who use them; what root has open counts for those.
+ * With `lock`.
+ */
+struct client *vault_place(struct vault *v, uid_t uid);
 
 /* What a request is answered with: it takes `answer`; false ends the connection. */
 bool vault_reply(struct client *c, json_t *answer);

@@ -60,21 +60,23 @@ static bool do_open(struct client *c, const json_t *request, struct call_fds *fd
 
 /* ---- what goes ---- */
 
+/* It is closed and gone before it is written down: a full disk must not keep it, and has room then. */
 static int revoke_release(struct vault *v, struct release *r, struct tg_error *e)
 {
 	struct held *h = held_find(v, r->hash);
+	uint8_t hash[TG_SHA256_LEN];
 	char line[128];
-	int ret = hashes_add(&v->store.revoked, r->hash, e);
+	int ret;
 
-	if (ret)
-		return ret;
+	memcpy(hash, r->hash, sizeof(hash));
 	if (h)
 		held_drop(v, h);
 	snprintf(line, sizeof(line), "release %llu of %s", (unsigned long long)r->number, r->model);
-	vault_report(v, "revoked", NULL, r->hash, line);
 	vault_event(v, TG_AUDIT_MODEL_CLOSED, r->model, r->number, -EKEYREVOKED);
 	store_remove(&v->store, r);
-	return 0;
+	ret = hashes_add(&v->store.revoked, hash, e);
+	vault_report(v, ret ? "closed and removed, but not noted as revoked" : "revoked", NULL, hash, line);
+	return ret;
 }
 
 /* {"model", "release": one of it, 0: all} */
@@ -84,13 +86,15 @@ static int revoke_all(struct vault *v, const char *model, uint64_t number, json_
 	int ret = 0;
 
 	*ret_count = 0;
-	for (size_t i = v->store.count; !ret && i-- > 0;) {
+	for (size_t i = v->store.count; i-- > 0;) {
 		struct release *r = &v->store.releases[i];
+		int err;
 
 		if (strcmp(r->model, model) || (number && r->number != number))
 			continue;
-		ret = revoke_release(v, r, e);
-		*ret_count += !ret;
+		err = revoke_release(v, r, ret ? NULL : e);
+		ret = ret ? ret : err;
+		*ret_count += !err;
 	}
 	if (!ret && !*ret_count)
 		ret = tg_error(e, -ENOENT, "there is no such release of '%.*s' on this device",

@@ -91,18 +91,30 @@ static int start_thread(struct client *c)
 	return -ret;
 }
 
-/* A place for it; nobody takes all of them from the others. With `lock`. */
-static struct client *find_place(struct vault *v, uid_t uid)
+static bool is_manager(const struct vault *v, uid_t uid)
+{
+	return uid == 0 || uid == v->conf.trust;
+}
+
+struct client *vault_place(struct vault *v, uid_t uid)
 {
 	struct client *place = NULL;
-	unsigned same = 0;
+	unsigned same = 0, using = 0;
+	bool manager = is_manager(v, uid);
 
 	for (size_t i = 0; i < VAULT_CLIENTS; i++) {
-		if (!v->clients[i].used)
+		const struct client *c = &v->clients[i];
+		bool uses = c->held || !is_manager(v, c->peer.uid);
+
+		if (!c->used) {
 			place = &v->clients[i];
-		else
-			same += v->clients[i].peer.uid == uid;
+			continue;
+		}
+		using += uses;
+		same += c->peer.uid == uid && (!manager || !uses);
 	}
+	if (!manager && using >= VAULT_CLIENTS_USING)
+		return NULL;
 	return same < VAULT_CLIENTS_OF_USER ? place : NULL;
 }
 
@@ -115,13 +127,13 @@ static int take_client(struct vault *v, int fd, struct tg_error *e)
 
 	if (ret)
 		return ret;
-	if (peer.uid != 0 && peer.uid != v->conf.trust && !peer_is_known(v->conf.models, peer.uid)) {
+	if (!is_manager(v, peer.uid) && !peer_is_known(v->conf.models, peer.uid)) {
 		peer_close(&peer);
 		return tg_error(e, -EACCES, "models.conf has nothing for user %u", (unsigned)peer.uid);
 	}
 	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
 	pthread_mutex_lock(&v->lock);
-	c = find_place(v, peer.uid);
+	c = vault_place(v, peer.uid);
 	if (c) {
 		*c = (struct client){ .vault = v, .used = true, .fd = fd, .peer = peer };
 		ret = start_thread(c);

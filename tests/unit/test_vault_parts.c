@@ -60,6 +60,43 @@ TEST(vault_parts, who_opens_a_package_again_keeps_it)
 	CU_ASSERT_FALSE(leg->used || is_open(leg_fd));
 }
 
+static unsigned fill(struct vault *v, uid_t uid, struct held *h)
+{
+	struct client *c;
+	unsigned n = 0;
+
+	for (; n < VAULT_CLIENTS && (c = vault_place(v, uid)); n++)
+		*c = (struct client){ .vault = v, .used = true, .peer = { .uid = uid }, .held = h };
+	return n;
+}
+
+/* Consumers who hold on to their places do not keep root and the Platform from revoking. */
+TEST(vault_parts, who_manages_finds_a_place)
+{
+	enum { TRUST = 7, FIRST = 1000 };
+	static struct vault v;
+
+	v.conf.trust = TRUST;
+	CU_ASSERT_EQUAL(fill(&v, FIRST, NULL), VAULT_CLIENTS_OF_USER);
+	CU_ASSERT_EQUAL(fill(&v, FIRST, &v.held[0]), 0);
+	CU_ASSERT_EQUAL(fill(&v, FIRST + 1, &v.held[0]), VAULT_CLIENTS_OF_USER);
+	CU_ASSERT_EQUAL(fill(&v, FIRST + 2, NULL), VAULT_CLIENTS_USING - 2 * VAULT_CLIENTS_OF_USER);
+	CU_ASSERT_EQUAL(fill(&v, FIRST + 3, NULL), 0);
+	CU_ASSERT_PTR_NOT_NULL(vault_place(&v, 0));
+	CU_ASSERT_PTR_NOT_NULL(vault_place(&v, TRUST));
+}
+
+/* Root as a consumer: its leases are not what it manages models by. */
+TEST(vault_parts, leases_of_root_leave_it_a_place)
+{
+	static struct vault v;
+
+	for (unsigned i = 0; i < VAULT_CLIENTS_USING; i++)
+		v.clients[i] = (struct client){ .vault = &v, .used = true, .held = &v.held[0] };
+	CU_ASSERT_PTR_NOT_NULL(vault_place(&v, 0));
+	CU_ASSERT_PTR_NULL(vault_place(&v, 1000));
+}
+
 /* The Platform stops a roll-out because of failures: a restart of a process must not be one. */
 TEST(vault_parts, what_passes_is_no_failure_of_the_package)
 {
@@ -70,6 +107,8 @@ TEST(vault_parts, what_passes_is_no_failure_of_the_package)
 	link_init(&link);
 	CU_ASSERT_FALSE(held_is_failure(link_private(&link, &key, &e)));
 	CU_ASSERT_FALSE(held_is_failure(-EAGAIN) || held_is_failure(-ENOMEM) || held_is_failure(0));
+	/* documents that ended, and an offline time, before the first word of the Platform after a boot */
+	CU_ASSERT_FALSE(held_is_failure(-EKEYEXPIRED) || held_is_failure(-ENETDOWN));
 	/* not for this device's key, revoked, damaged */
 	CU_ASSERT_TRUE(held_is_failure(-ENOKEY) && held_is_failure(-EKEYREVOKED) &&
 		       held_is_failure(-EBADMSG));

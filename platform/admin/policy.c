@@ -10,6 +10,7 @@
 
 #include "admin/admin.h"
 #include "data/data.h"
+#include "sync/choose.h"
 #include "tensorguard/compile.h"
 #include "tensorguard/file.h"
 #include "tensorguard/hex.h"
@@ -229,6 +230,69 @@ static int print_published(const struct tg_cli *cli, const struct store_policy *
 	return admin_flush(e);
 }
 
+/* Those who have a lockdown to follow, and the older policies of theirs that it comes before. */
+struct cover {
+	struct policy_table table;
+	int64_t version;
+	json_int_t agents;
+	json_t *before;		/* versions by target */
+};
+
+static int cover_agent(void *arg, const struct store_agent *agent)
+{
+	struct cover *cover = arg;
+	const struct policy_entry *specific, *chosen = policy_table_choose(&cover->table, agent, &specific);
+
+	if (agent->revoked || !chosen || chosen->policy.version != cover->version)
+		return 0;
+	cover->agents++;
+	if (specific != chosen)
+		json_object_set_new(cover->before, specific->policy.target,
+				    json_integer((json_int_t)specific->policy.version));
+	return 0;
+}
+
+static int print_cover(const struct tg_cli *cli, const struct store_policy *policy, struct cover *cover,
+		       struct tg_error *e)
+{
+	const char *target;
+	json_t *object, *version;
+	int ret;
+
+	if (cli->json) {
+		object = policy_json(policy);
+		json_object_set_new(object, "agents", json_integer(cover->agents));
+		json_object_set(object, "before", cover->before);
+		return tg_cli_print_json(object, e);
+	}
+	ret = print_published(cli, policy, e);
+	printf("%lld agent%s to stop\n", (long long)cover->agents, cover->agents == 1 ? " has" : "s have");
+	json_object_foreach(cover->before, target, version)
+		printf("it comes before %s, until something newer is published for that: policy rollback"
+		       " %lld\n",
+		       target, (long long)json_integer_value(version));
+	return ret ? ret : admin_flush(e);
+}
+
+/* What was published already: that whom it covers cannot be told does not undo it. */
+static int print_lockdown(const struct tg_cli *cli, struct store *store, const struct store_policy *policy,
+			  struct tg_error *e)
+{
+	struct cover cover = { .version = policy->version, .before = json_object() };
+	int ret = policy_table_load(&cover.table, store, e);
+
+	if (!ret)
+		ret = store_agent_each(store, cover_agent, &cover, e);
+	if (ret)
+		tg_error_prefix(e, ret, "version %lld is published, whom it covers is not known",
+				(long long)policy->version);
+	else
+		ret = print_cover(cli, policy, &cover, e);
+	policy_table_clear(&cover.table);
+	json_decref(cover.before);
+	return ret;
+}
+
 /* ---- sign ---- */
 
 static int write_signed(const struct tg_cli *cli, const struct tg_signed_policy *policy, struct tg_error *e)
@@ -366,7 +430,8 @@ static int publish(struct tg_cli *cli, struct store *store, const struct tg_sign
 	if (!ret)
 		ret = admin_apply(store, &change, e);
 	if (!ret)
-		ret = print_published(cli, &publication.policy, e);
+		ret = policy->kind == TG_POLICY_LOCKDOWN ? print_lockdown(cli, store, &publication.policy, e)
+							 : print_published(cli, &publication.policy, e);
 	tg_bytes_free(&publication.document);
 	return ret;
 }

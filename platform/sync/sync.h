@@ -56,8 +56,9 @@ void heartbeats_free(struct heartbeats *heartbeats);
 struct policies *policies_new(unsigned fresh_ms);
 void policies_free(struct policies *policies);	/* NULL is fine */
 /*
- * What an agent should have: of its own target, else of its labels the newest, else of its fleet. *ret_found
- * is false when there is nothing, or nothing that is newer than `has` (NULL: it has none). */
+ * What an agent should have, by policy_table_choose(). *ret_found is false when there is nothing, or nothing
+ * that is newer than `has` (NULL: it has none).
+ */
 int policies_choose(struct policies *policies, struct store *store, const struct store_agent *agent,
 		    const struct tg_sync_policy *has, int64_t now, struct tg_signed_policy *ret_policy,
 		    bool *ret_found, struct tg_error *e);

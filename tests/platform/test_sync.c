@@ -54,15 +54,17 @@ static void sync_with(struct enrol_client *client, const struct tg_sync_request 
 	enrol_reply_clear(&reply);
 }
 
-/* As `tensorguard-platform policy publish` does. */
-static void publish(struct fixture *fixture, const char *target, int64_t version, int64_t seconds)
+/* As `tensorguard-platform policy publish` and `policy lockdown` do. */
+static void publish_kind(struct fixture *fixture, enum tg_policy_kind kind, const char *target,
+			 int64_t version, int64_t seconds)
 {
 	char text[] = "version = 1;";
-	struct tg_signed_policy policy = { .version = version,
+	struct tg_signed_policy policy = { .kind = kind,
+					   .version = version,
 					   .not_before = time(NULL) - 1000,
 					   .not_after = time(NULL) + seconds,
 					   .text = { (uint8_t *)text, sizeof(text) - 1 } };
-	struct store_policy stored = { .version = version, .published = 1, .name = "p" };
+	struct store_policy stored = { .version = version, .kind = kind, .published = 1, .name = "p" };
 	struct tg_bytes document = { 0 };
 	EVP_PKEY *key = NULL;
 
@@ -74,6 +76,11 @@ static void publish(struct fixture *fixture, const char *target, int64_t version
 	CU_ASSERT_EQUAL(store_policy_publish(fixture->store, &stored, &document, &e), 0);
 	tg_bytes_free(&document);
 	EVP_PKEY_free(key);
+}
+
+static void publish(struct fixture *fixture, const char *target, int64_t version, int64_t seconds)
+{
+	publish_kind(fixture, TG_POLICY_NORMAL, target, version, seconds);
 }
 
 /* The version that an agent with version `has` (0: none) is given, 0 for none, when it becomes `wanted`. */
@@ -188,6 +195,48 @@ TEST(sync, gives_the_most_specific_policy_that_is_newer)
 	/* what has ended is not given out */
 	publish(fixture, "fleet:plant", 8, -1);
 	CU_ASSERT_EQUAL(given(two, 0, 0), 0);
+	enrol_client_close(one);
+	enrol_client_close(two);
+	EVP_PKEY_free(keys[0]);
+	EVP_PKEY_free(keys[1]);
+	fixture_free(fixture);
+}
+
+/* Whatever is given next is newer than what the device has: it takes nothing else. */
+TEST(sync, a_lockdown_comes_before_older_policies)
+{
+	struct fixture *fixture = fixture_limited(NULL, &(struct fixture_limits){ .agent_rate = 100000 });
+	EVP_PKEY *keys[] = { fixture_key(), fixture_key() };
+	struct enrol_client *one, *two;
+
+	fixture_fleet(fixture, "lab", TG_ALLOW(TG_ASSURANCE_SOFTWARE));
+	one = fixture_agent(fixture, "lab", "one", keys[0]);
+	two = fixture_agent(fixture, "lab", "two", keys[1]);
+	CU_ASSERT_EQUAL(store_agent_label(fixture->store, "two", "z", &e), 0);
+	publish(fixture, "fleet:lab", 1, 600);
+	publish(fixture, "agent:one", 2, 600);
+	publish(fixture, "label:z", 3, 600);
+	CU_ASSERT_EQUAL(given(one, 0, 2), 2);
+	CU_ASSERT_EQUAL(given(two, 0, 3), 3);
+	publish_kind(fixture, TG_POLICY_LOCKDOWN, "fleet:lab", 4, 600);
+	CU_ASSERT_EQUAL(given(one, 2, 4), 4);
+	CU_ASSERT_EQUAL(given(two, 3, 4), 4);
+	CU_ASSERT_EQUAL(given(one, 5, 0), 0);
+	/* ended for one of the two, then for the fleet: the other one keeps it until its own is newer */
+	publish(fixture, "label:z", 5, 600);
+	CU_ASSERT_EQUAL(given(two, 4, 5), 5);
+	CU_ASSERT_EQUAL(given(one, 2, 4), 4);
+	publish(fixture, "fleet:lab", 6, 600);
+	CU_ASSERT_EQUAL(given(one, 1, 2), 2);
+	CU_ASSERT_EQUAL(given(one, 4, 0), 0);
+	publish(fixture, "agent:one", 7, 600);
+	CU_ASSERT_EQUAL(given(one, 4, 7), 7);
+	/* withdrawn: as if it had not been */
+	publish_kind(fixture, TG_POLICY_LOCKDOWN, "label:z", 8, 600);
+	CU_ASSERT_EQUAL(given(two, 5, 8), 8);
+	CU_ASSERT_EQUAL(store_policy_withdraw(fixture->store, "label:z", time(NULL), &e), 0);
+	CU_ASSERT_EQUAL(given(two, 5, 6), 6);
+	CU_ASSERT_EQUAL(given(two, 8, 0), 0);
 	enrol_client_close(one);
 	enrol_client_close(two);
 	EVP_PKEY_free(keys[0]);

@@ -377,3 +377,46 @@ TEST(sync, takes_audit_records_and_proves_its_ledger)
 	EVP_PKEY_free(key);
 	fixture_free(fixture);
 }
+
+/* A ledger that does not work keeps no lockdown from an agent that has records to hand over. */
+TEST(sync, gives_policies_while_the_ledger_fails)
+{
+	struct fixture *fixture = fixture_limited(NULL, &(struct fixture_limits){ .agent_rate = 100000 });
+	struct tg_sync_request request = beat();
+	struct tg_sync_answer answer = { 0 };
+	struct tg_audit_chain chain;
+	struct tg_tlog_head head = { .size = 0 };
+	EVP_PKEY *key = fixture_key();
+	struct enrol_client *client;
+	struct db *db = NULL;
+	uint64_t failures;
+
+	fixture_fleet(fixture, "lab", TG_ALLOW(TG_ASSURANCE_SOFTWARE));
+	client = fixture_agent(fixture, "lab", "arm", key);
+	publish_kind(fixture, TG_POLICY_LOCKDOWN, "fleet:lab", 1, 600);
+	CU_ASSERT_EQUAL(given(client, 0, 1), 1);
+	CU_ASSERT_EQUAL_FATAL(tg_audit_chain_begin("arm", &chain, &e), 0);
+	make_batch(&chain, 5, key, &request.audit.batch);
+	request.has_audit = true;
+	CU_ASSERT_EQUAL_FATAL(db_open(store_url(), &db, &e), 0);
+	CU_ASSERT_EQUAL(db_script(db, "ALTER TABLE ledger_leaf RENAME TO gone", &e), 0);
+	failures = metrics_value(&fixture->platform->metrics, METRICS_STORE_FAILURES);
+	sync_with(client, &request, &answer);
+	CU_ASSERT_FALSE(answer.has_audit);
+	CU_ASSERT_FATAL(answer.has_policy);
+	CU_ASSERT_EQUAL(answer.policy.kind, TG_POLICY_LOCKDOWN);
+	CU_ASSERT_EQUAL(metrics_value(&fixture->platform->metrics, METRICS_STORE_FAILURES), failures + 1);
+	tg_sync_answer_clear(&answer);
+	/* said again when it works again */
+	CU_ASSERT_EQUAL(db_script(db, "ALTER TABLE gone RENAME TO ledger_leaf", &e), 0);
+	memset(&answer, 0, sizeof(answer));
+	sync_with(client, &request, &answer);
+	CU_ASSERT_EQUAL(answer.audit.stored, 5);
+	check_pull(&answer.audit, &head);
+	tg_sync_answer_clear(&answer);
+	tg_bytes_free(&request.audit.batch);
+	db_close(db);
+	enrol_client_close(client);
+	EVP_PKEY_free(key);
+	fixture_free(fixture);
+}

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 #include "api/platform.h"
@@ -67,4 +68,12 @@ void platform_audit(struct platform *platform, const char *actor, const char *ac
 		log_lost(audit, "too many changes wait for the store");
 		free(audit);
 	}
+}
+
+bool platform_may_record(struct platform *platform, const char *client, const char *reason)
+{
+	char key[STORE_TEXT_SIZE];
+
+	snprintf(key, sizeof(key), "%s %s", client, reason);
+	return limiter_take(platform->named, key, strlen(key), limiter_clock_ms());
 }

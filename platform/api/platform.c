@@ -32,10 +32,7 @@ static void on_refused(struct request *request, const char *reason)
 	struct platform *platform = request->context;
 	char actor[STORE_TEXT_SIZE];
 
-	if (!request->has_client)
-		return;
-	snprintf(actor, sizeof(actor), "%s %s", request->client.id, reason);
-	if (!limiter_take(platform->named, actor, strlen(actor), limiter_clock_ms()))
+	if (!request->has_client || !platform_may_record(platform, request->client.id, reason))
 		return;
 	snprintf(actor, sizeof(actor), "address %s", request->address);
 	platform_audit(platform, actor, "request", request->client.id, reason, request->route->path);

@@ -104,5 +104,10 @@ void post_sync(struct request *request);
 /* Writes an audit record without waiting for it. */
 void platform_audit(struct platform *platform, const char *actor, const char *action, const char *target,
 		    const char *outcome, const char *detail);
+/*
+ * Whether there is to be a record of one more refusal of this client for this reason: of the first ones,
+ * then of one a minute, for records stay for ever. /metrics counts all of them. Any thread.
+ */
+bool platform_may_record(struct platform *platform, const char *client, const char *reason);
 
 #endif

@@ -42,9 +42,11 @@ static int status_of(const char *reason)
 }
 
 /* What anybody can send must not fill the disk: all are counted, not all recorded. */
-static bool is_recorded(struct platform *platform, const struct subject *subject)
+static bool is_recorded(struct platform *platform, const struct subject *subject, const char *reason)
 {
-	return subject->target[0] || limiter_take(platform->nameless, "", 0, limiter_clock_ms());
+	if (subject->target[0])
+		return platform_may_record(platform, subject->target, reason);
+	return limiter_take(platform->nameless, "", 0, limiter_clock_ms());
 }
 
 void enrol_refuse(struct request *request, const struct subject *subject, const char *reason,
@@ -55,7 +57,7 @@ void enrol_refuse(struct request *request, const struct subject *subject, const 
 
 	snprintf(actor, sizeof(actor), "address %s", request->address);
 	metrics_refusal(&platform->metrics, reason);
-	if (is_recorded(platform, subject))
+	if (is_recorded(platform, subject, reason))
 		platform_audit(platform, actor, subject->action, subject->target, reason, e->message);
 	request_fail(request, status_of(reason), reason, e->message);
 }

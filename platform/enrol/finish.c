@@ -40,7 +40,7 @@ static const char *action_of(enum tg_enrol_kind kind)
 	return kind == TG_ENROL ? "enrol" : "renew";
 }
 
-/* The change and its record are one. What was refused has changed nothing; its record stays. */
+/* The change and its record are one. What was refused has changed nothing; its record, if any, stays. */
 static int run(struct store *store, struct store_job *job, struct tg_error *e)
 {
 	struct issue *issue = (struct issue *)job;
@@ -59,6 +59,9 @@ static int run(struct store *store, struct store_job *job, struct tg_error *e)
 		ret = store_renew(store, enrolment, &issue->refusal, e);
 	if (ret)
 		return ret;
+	if (issue->refusal && !platform_may_record(issue->request->context, enrolment->agent.id,
+						   store_refusal_name(issue->refusal)))
+		return 0;
 	snprintf(detail, sizeof(detail), "fleet %s, %s, certificate %s%s%s", enrolment->agent.fleet,
 		 tg_assurance_name((enum tg_assurance)enrolment->agent.level), enrolment->certificate.serial,
 		 issue->token[0] ? ", token " : "", issue->token);

@@ -25,8 +25,9 @@ struct subject {
 };
 
 /*
- * Answers 403, 400 for "malformed" or 503 for "busy", counts and writes the record; of those that name nobody
- * (target "") so many in a minute as NAMELESS_PER_MINUTE says. `reason` is a constant.
+ * Answers 403, 400 for "malformed" or 503 for "busy", counts and writes the record: as platform_may_record()
+ * says for the target, of those that name nobody (target "") so many in a minute as NAMELESS_PER_MINUTE says.
+ * `reason` is a constant.
  */
 void enrol_refuse(struct request *request, const struct subject *subject, const char *reason,
 		  const struct tg_error *e);

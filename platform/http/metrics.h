@@ -9,7 +9,7 @@
 
 struct evbuffer;
 
-enum { METRICS_ROUTES = 64, METRICS_REASONS = 64 };
+enum { METRICS_ROUTES = 64, METRICS_REASONS = 128 };
 
 enum metrics_counter {
 	METRICS_CONNECTIONS,		/* accepted */

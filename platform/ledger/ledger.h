@@ -27,6 +27,9 @@ struct ledger_batch {
 	const uint8_t *data;
 	size_t len;
 	int64_t now;		/* seconds since 1970 */
+	/* Whether there is to be a record of one more refusal; NULL: of each. */
+	bool (*may_record)(void *arg, enum ledger_refusal refusal);
+	void *arg;
 };
 
 struct ledger_result {
@@ -37,7 +40,7 @@ struct ledger_result {
 
 /*
  * In the writer's transaction. Returns 0 also for a batch that is refused: a record of the Platform's own
- * says so then. What was stored before is not stored again. An error is the store's.
+ * says so then, if there may be one. What was stored before is not stored again. An error is the store's.
  */
 int ledger_take(struct store *store, const struct ledger_batch *batch, struct ledger_result *ret_result,
 		struct tg_error *e);

@@ -202,13 +202,19 @@ static int take(struct store *store, const struct ledger_batch *batch, struct le
 	return ret;
 }
 
+/* Records stay for ever: an agent that is refused again and again must not fill the disk with them. */
+static bool is_recorded(const struct ledger_batch *batch, enum ledger_refusal refusal)
+{
+	return refusal && (!batch->may_record || batch->may_record(batch->arg, refusal));
+}
+
 int ledger_take(struct store *store, const struct ledger_batch *batch, struct ledger_result *ret_result,
 		struct tg_error *e)
 {
 	struct ledger_result result = { .refusal = LEDGER_TAKEN };
 	int ret = take(store, batch, &result, e);
 
-	if (!ret && result.refusal)
+	if (!ret && is_recorded(batch, result.refusal))
 		ret = own_record(store, batch, "audit", names[result.refusal], result.detail, e);
 	if (!ret)
 		*ret_result = result;

@@ -48,6 +48,14 @@ static void answer(struct sync *sync, const struct ledger_result *result)
 		sync->answer.has_audit = true;
 }
 
+/* In the store's thread. */
+static bool may_record(void *arg, enum ledger_refusal refusal)
+{
+	const struct sync *sync = ((struct sync_step *)arg)->sync;
+
+	return platform_may_record(sync->platform, sync->request->agent.id, ledger_refusal_name(refusal));
+}
+
 static int run(struct store *store, struct store_job *job, struct tg_error *e)
 {
 	struct taking *t = (void *)((char *)job - offsetof(struct taking, job));
@@ -73,6 +81,8 @@ static void finish(struct sync_step *step)
 {
 	struct taking *t = (struct taking *)step;
 
+	if (!t->job.result && t->result.refusal)
+		metrics_refusal(&step->sync->platform->metrics, ledger_refusal_name(t->result.refusal));
 	if (t->job.result)
 		failed(step->sync, t->job.error.message);
 	else
@@ -93,7 +103,9 @@ static struct taking *taking_new(const struct sync *sync)
 					  .key = X509_get0_pubkey(cert),
 					  .data = sync->message.audit.batch.data,
 					  .len = sync->message.audit.batch.len,
-					  .now = sync->now };
+					  .now = sync->now,
+					  .may_record = may_record,
+					  .arg = &t->step };
 	EVP_PKEY_up_ref(t->batch.key);
 	return t;
 }

@@ -86,8 +86,9 @@ static void refuse(struct sync *sync)
 
 	snprintf(actor, sizeof(actor), "agent %s", sync->request->agent.id);
 	metrics_refusal(&sync->platform->metrics, reason);
-	platform_audit(sync->platform, actor, "tunnel-key", sync->request->agent.id, reason,
-		       "a key of another agent's tunnel");
+	if (platform_may_record(sync->platform, sync->request->agent.id, reason))
+		platform_audit(sync->platform, actor, "tunnel-key", sync->request->agent.id, reason,
+			       "a key of another agent's tunnel");
 	snprintf(sync->answer.keys.refused, sizeof(sync->answer.keys.refused), "%s", reason);
 }
 

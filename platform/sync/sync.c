@@ -92,7 +92,8 @@ static void malformed(struct request *request, const struct tg_error *e)
 
 	snprintf(actor, sizeof(actor), "address %s", request->address);
 	metrics_refusal(&platform->metrics, "malformed");
-	platform_audit(platform, actor, "sync", request->agent.id, "malformed", e->message);
+	if (platform_may_record(platform, request->agent.id, "malformed"))
+		platform_audit(platform, actor, "sync", request->agent.id, "malformed", e->message);
 	request_fail(request, 400, "malformed", e->message);
 }
 

@@ -145,6 +145,16 @@ bool fixture_audited(struct fixture *fixture, const char *action, const char *ou
 	return wanted.found;
 }
 
+uint64_t fixture_refusals(const struct fixture *fixture, const char *reason)
+{
+	const struct metrics *metrics = &fixture->platform->metrics;
+
+	for (size_t i = 0; i < METRICS_REASONS && metrics->refusals[i].name; i++)
+		if (!strcmp(metrics->refusals[i].name, reason))
+			return metrics->refusals[i].count;
+	return 0;
+}
+
 struct sum {
 	struct store *store;
 	int certificates;

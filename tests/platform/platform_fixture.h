@@ -35,6 +35,8 @@ void fixture_token(struct fixture *fixture, const char *fleet, const char *name,
 		   char ret_secret[static TOKEN_TEXT_SIZE]);
 /* Waits for a record with that action and outcome. */
 bool fixture_audited(struct fixture *fixture, const char *action, const char *outcome);
+/* How many were counted for that reason. */
+uint64_t fixture_refusals(const struct fixture *fixture, const char *reason);
 /* Of all agents. */
 int fixture_certificates(struct fixture *fixture);
 

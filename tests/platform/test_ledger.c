@@ -59,7 +59,9 @@ static void agent_make(struct agent *a, size_t count, const char *detail)
 static struct ledger_result send_as(struct store *store, const struct agent *a, const char *name,
 				    EVP_PKEY *key)
 {
-	const struct ledger_batch batch = { name, key, a->batch.data, a->batch.len, NOW };
+	const struct ledger_batch batch = {
+		.agent = name, .key = key, .data = a->batch.data, .len = a->batch.len, .now = NOW
+	};
 	struct ledger_result result = { .stored = 9999 };
 	struct tg_error e = { "" };
 

@@ -79,7 +79,11 @@ static int make_agent(struct handing *first, size_t step, const char *name, size
 
 		ret = make_batch(&chain, count, key, &h->data, e);
 		EVP_PKEY_up_ref(key);
-		h->batch = (struct ledger_batch){ strdup(name), key, h->data.data, h->data.len, time(NULL) };
+		h->batch = (struct ledger_batch){ .agent = strdup(name),
+						  .key = key,
+						  .data = h->data.data,
+						  .len = h->data.len,
+						  .now = time(NULL) };
 		records -= count;
 	}
 	EVP_PKEY_free(key);

@@ -97,7 +97,7 @@ check-tpm: $(BUILD)/tests/tpm-tests ## keys, attestation and OpenSSL provider on
 	$<
 check-platform: all tools $(BUILD)/tests/platform-tests ## the Platform on SQLite and on a PostgreSQL of its own, no root needed (TG_LONG=1: more kills)
 	BUILD=$(BUILD) tests/platform/run
-check-web: all ## the fleet view in headless Chromium, root; not part of scripts/check
+check-web: all tools ## the fleet view in headless Chromium, root; not part of scripts/check
 	BUILD=$(BUILD) tests/web/test-page
 check-identity: all $(BUILD)/tests/identity-attack $(BUILD)/tests/identity-keep $(BUILD)/tests/clock.so ## enrolment, renewal, revocation and attacks on swtpm against a Platform, root
 	TESTS=tests/e2e/identity BUILD=$(BUILD) tests/netns/run --jobs $(or $(TEST_JOBS),1)

@@ -5,7 +5,7 @@
 #include <time.h>
 
 #include "admin/admin.h"
-#include "admin/record.h"
+#include "ledger/record.h"
 #include "store/ledger.h"
 #include "tensorguard/hex.h"
 

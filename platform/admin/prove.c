@@ -13,9 +13,9 @@
 #include <sys/stat.h>
 
 #include "admin/admin.h"
-#include "admin/record.h"
 #include "data/data.h"
 #include "ledger/ledger.h"
+#include "ledger/record.h"
 #include "tensorguard/base64.h"
 #include "tensorguard/cbor.h"
 #include "tensorguard/file.h"

@@ -8,6 +8,7 @@
 #include "api/platform.h"
 #include "fleet/parts.h"
 #include "http/log.h"
+#include "ledger/record.h"
 
 enum { AUDIT_TAIL = 200 };
 
@@ -174,23 +175,21 @@ void get_fleet_releases(struct request *request)
 	answer(request, ret, object, &e);
 }
 
-static int list_record(void *arg, const struct store_audit *record)
+static int list_record(void *arg, const struct store_leaf *leaf)
 {
-	struct listing *listing = arg;
+	json_t *object = NULL;
+	int ret = record_json(leaf, &object);
 
-	json_array_append_new(listing->list, json_pack("{s:I, s:o, s:s, s:s, s:s, s:s, s:s}", "sequence",
-						       (json_int_t)record->sequence, "time",
-						       json_time(record->time), "actor", record->actor,
-						       "action", record->action, "target", record->target,
-						       "outcome", record->outcome, "detail", record->detail));
-	return 0;
+	return ret ? ret : json_array_append_new(((struct listing *)arg)->list, object);
 }
 
+/* The agents' and the Platform's own, as they are in the ledger. */
 void get_fleet_audit(struct request *request)
 {
+	const struct store_leaf_query query = { .limit = AUDIT_TAIL, .newest_first = true };
 	struct listing listing = listing_new(request);
 	struct tg_error e = { "" };
-	int ret = store_audit_each(request->store, AUDIT_TAIL, list_record, &listing, &e);
+	int ret = store_ledger_each(request->store, &query, list_record, &listing, &e);
 
 	end(request, &listing, ret, "records", &e);
 }

@@ -216,8 +216,8 @@ function draw() {
 	fill("releases", seen.releases, releaseRow);
 	fill("devices", seen.models.slice(0, SHOWN_MAX), deviceRow);
 	fill("trust", seen.trust, plainRow(["role", "version", "issued", "expires"], ["", "num", "time", "time"]));
-	fill("audit", seen.records, plainRow(["sequence", "time", "actor", "action", "target", "outcome", "detail"],
-		["num", "time"]));
+	fill("audit", seen.records, plainRow(["index", "time", "agent", "actor", "action", "target", "outcome", "count",
+		"detail"], ["num", "time", "", "", "", "", "", "num"]));
 }
 
 async function get(path) {

@@ -91,7 +91,10 @@ check("roll-out", rows("rollouts")[0][2:5] == ["8", "–", "running"] and rows("
 alerts = script("return [...document.querySelectorAll('#alerts b')].map(b => b.textContent)")
 check("alerts", sorted(alerts) == ["certificate-ended", "faults", "late", "model-failed"], alerts)
 check("trust", [row[0] for row in rows("trust")] == ["root", "targets", "snapshot", "timestamp"], rows("trust"))
-check("audit-tail", any(row[3] == "release-promote" for row in rows("audit")), rows("audit"))
+check("audit-tail", any(row[2] == "–" and row[4] == "release-promote" for row in rows("audit")), rows("audit"))
+check("audit-of-agents", [row[2:] for row in rows("audit") if row[2] == "robot-1"] == [
+    ["robot-1", "guard", "odd|action\\", "a=b", "failed", "1", 'odd-1 "q" \\ ] | = end']] * 2, rows("audit"))
+check("audit-heads", script("return document.getElementById('audit').tHead.rows[0].cells.length") == len(rows("audit")[0]))
 
 # Scripts and styles from the text of a page are refused by the browser.
 check("inline-script-is-refused", script(

@@ -4,7 +4,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "admin/record.h"
+#include "ledger/record.h"
 
 /* There is no number of an enterprise of ours: this one is for documentation (RFC 5612). */
 #define STRUCTURE "tensorguard@32473"

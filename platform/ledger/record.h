@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Audit records for people and for the machines that collect them. */
-#ifndef PLATFORM_ADMIN_RECORD_H
-#define PLATFORM_ADMIN_RECORD_H
+#ifndef PLATFORM_LEDGER_RECORD_H
+#define PLATFORM_LEDGER_RECORD_H
 
 #include <jansson.h>
 #include <stdio.h>

@@ -208,19 +208,40 @@ static int follow_roots(struct publishing *p, struct tg_error *e)
 	return ret;
 }
 
-/* Devices remember what they saw: a lower version would only be refused. */
-static int check_versions(const struct publishing *p, struct tg_error *e)
+/* Of the version that is published: whether it is what is published. */
+static int check_same(const struct store_trust *before, const struct tg_bytes *document, struct tg_error *e)
 {
-	for (enum tg_tgsp_role role = TG_TGSP_TARGETS; role <= TG_TGSP_TIMESTAMP; role++) {
+	uint8_t hash[TG_SHA256_LEN];
+	int ret = tg_sha256(&(struct tg_piece){ document->data, document->len }, 1, hash, e);
+
+	if (!ret && memcmp(hash, before->document.blob, sizeof(hash)))
+		ret = tg_error(e, -ESTALE,
+			       "%s: another version %llu is published: make this one again, on top of that",
+			       tg_tgsp_role_name(before->document.role),
+			       (unsigned long long)before->document.version);
+	return ret;
+}
+
+/* Devices remember what they saw: a lower version they would only refuse, and of another text under one that
+ * they have they would not even hear. */
+static int check_versions(const struct publishing *p, const struct tg_bytes documents[static TG_TGSP_ROLES],
+			  struct tg_error *e)
+{
+	int ret = 0;
+
+	for (enum tg_tgsp_role role = TG_TGSP_TARGETS; !ret && role <= TG_TGSP_TIMESTAMP; role++) {
 		const struct store_trust *before = find_known(p->known, role);
 		uint64_t version = tg_tgsp_trust_issue(p->trust, role)->version;
 
-		if (before && version < before->document.version)
+		if (!before || version > before->document.version)
+			continue;
+		if (version < before->document.version)
 			return tg_error(e, -ESTALE, "%s: version %llu is older than %llu, which is published",
 					tg_tgsp_role_name(role), (unsigned long long)version,
 					(unsigned long long)before->document.version);
+		ret = check_same(before, &documents[role], e);
 	}
-	return 0;
+	return ret;
 }
 
 static int publish_current(struct publishing *p, struct tg_error *e)
@@ -235,7 +256,7 @@ static int publish_current(struct publishing *p, struct tg_error *e)
 					   &documents[TG_TGSP_SNAPSHOT], &documents[TG_TGSP_TARGETS],
 					   (uint64_t)p->now, NULL, e);
 	if (!ret)
-		ret = check_versions(p, e);
+		ret = check_versions(p, documents, e);
 	for (enum tg_tgsp_role role = TG_TGSP_TARGETS; !ret && role <= TG_TGSP_TIMESTAMP; role++)
 		ret = keep(p, role, &documents[role], e);
 	for (size_t i = 0; i < TG_TGSP_ROLES; i++)

@@ -66,6 +66,7 @@ void events_add(struct events *events, const struct message_event *event, uint64
 	}
 	slot->event = *event;
 	slot->used = true;
+	slot->arrival = events->arrivals++;
 }
 
 bool events_next(const struct events *events, uint64_t now, struct message_event *ret_event)
@@ -76,7 +77,7 @@ bool events_next(const struct events *events, uint64_t now, struct message_event
 		const struct event_slot *slot = &events->slots[i];
 
 		if (slot->used && slot->event.count && !is_quiet(slot->sent, slot->sent_ns, now) &&
-		    (!best || slot->event.time_ms < best->event.time_ms))
+		    (!best || slot->arrival < best->arrival))
 			best = slot;
 	}
 	if (best) {

@@ -20,9 +20,11 @@ struct events {
 	struct event_slot {
 		struct message_event event; /* count 0: nothing waits */
 		bool used;
+		uint64_t arrival;	/* its number: the clock may have been set since */
 		bool sent;		/* at least once, at sent_ns */
 		uint64_t sent_ns;
 	} slots[EVENTS_MAX];
+	uint64_t arrivals;
 	struct event_overflow {
 		uint64_t count, time_ms; /* of the first */
 		bool sent;
@@ -34,7 +36,10 @@ struct events {
 struct message_event event_of(unsigned code, uint32_t count, const char *subject, uint64_t a, uint64_t b);
 
 void events_add(struct events *events, const struct message_event *event, uint64_t now);
-/* One that may go now; false: none. It stays until events_sent(); more of its kind may come until then. */
+/*
+ * The first that came of those that may go now; false: none. It stays until events_sent(); more of its kind
+ * may come until then.
+ */
 bool events_next(const struct events *events, uint64_t now, struct message_event *ret_event);
 void events_sent(struct events *events, const struct message_event *event, uint64_t now);
 

@@ -61,6 +61,38 @@ TEST(events, different_ones_are_different_records)
 	CU_ASSERT_EQUAL(total, 4);
 }
 
+/* Somebody sets the clock back and forth while events wait: they go in the order in which they came. */
+TEST(events, the_order_is_that_of_arrival)
+{
+	static const uint64_t times[] = { 1790000000000, 1790000000005, 1789992800000, 1790007200000,
+					  1789992800000, 1 };
+	static struct events events;
+	struct message_event got;
+
+	memset(&events, 0, sizeof(events));
+	for (uint64_t round = 0; round < 3; round++) {
+		uint64_t now = SECOND + round * quiet;
+
+		/* what has been sent comes again, at another place */
+		for (uint64_t i = 0; i < 6; i++) {
+			struct message_event event =
+				event_of(TG_AUDIT_PROCESS_ENDED, 1, "guard", (i + round) % 6, 0);
+
+			event.time_ms = times[i];
+			events_add(&events, &event, now);
+			/* and one more of it is no newer */
+			if (i == 3)
+				events_add(&events, &event, now);
+		}
+		for (uint64_t i = 0; i < 6; i++) {
+			CU_ASSERT_TRUE_FATAL(events_next(&events, now, &got));
+			CU_ASSERT(got.a == (i + round) % 6 && got.time_ms == times[i]);
+			events_sent(&events, &got, now);
+		}
+		CU_ASSERT_FALSE(events_next(&events, now, &got));
+	}
+}
+
 /* Half a million events, each different, in an hour: a bounded number of records that stand for all of them.
  */
 TEST(events, a_flood_is_counted)

@@ -9,8 +9,6 @@
 #include "keys/tunnel.h"
 #include "tensorguard/audit.h"
 
-/* A session that has had no handshake for so long has ended: WireGuard's REJECT_AFTER_TIME. */
-#define SESSION_NS (180 * 1000000000ll)
 /* Unpaced classes say nothing of how much they send; robots' control loops run at up to this rate. */
 enum { UNPACED_CELLS = 1000 };
 
@@ -23,21 +21,9 @@ static void fail(struct tunnel *t, int error, const char *why)
 
 /* ---- what it looks like ---- */
 
-static int64_t handshake_ns(const struct wg_peer_status *on)
+static bool is_live(const struct link *l, uint64_t now)
 {
-	return on ? on->last_handshake_s * 1000000000 + on->last_handshake_ns : 0;
-}
-
-static const struct wg_peer_status *active_of(const struct tunnel *t, const struct link *l)
-{
-	return l->peer->has_active ? device_peer(&t->status, l->peer->active) : NULL;
-}
-
-static bool is_live(const struct tunnel *t, const struct link *l)
-{
-	int64_t last = handshake_ns(active_of(t, l));
-
-	return last && keys_real_ns() - last < SESSION_NS;
+	return l->peer->has_active && presence_is_there(&l->presence, now);
 }
 
 static bool is_ready(const struct link *l, uint64_t now)
@@ -62,23 +48,21 @@ static uint64_t cells_per_s(const struct tg_tunnel *tunnel)
 
 static struct rotate_view view_of(const struct tunnel *t, uint64_t now)
 {
-	int64_t age = time(NULL) - t->state.made;
 	struct rotate_view view = { .has_next = t->own.has_next,
 				    .published = t->published,
 				    .bound_ms = rotate_bound_ms(cells_per_s(t->conf)),
 				    .draw = (uint32_t)draw_number() };
 
-	/* one that was made in the future was made by a clock that was wrong */
-	view.due = t->conf->rotation_ns && t->published &&
-		   (age < 0 || (uint64_t)age * 1000000000u >= t->conf->rotation_ns);
+	view.due = t->published && rotate_is_due(t->made_ms, t->conf->rotation_ns, now);
 	for (size_t i = 0; i < t->state.count; i++) {
 		const struct link *l = &t->links[i];
 
 		view.promised |= watch_is_promised(&l->watch, now);
 		if (t->rotate.phase == ROTATE_SWITCHED) {
-			view.live += l->awaited;
-			view.moved += l->awaited && handshake_ns(active_of(t, l)) > t->switched_ns;
-		} else if (is_live(t, l)) {
+			view.live += l->peer->awaited;
+			view.moved += l->peer->awaited &&
+				      presence_moved(l->peer->before, tunnel_handshake_ns(t, l));
+		} else if (is_live(l, now)) {
 			view.live++;
 			view.ready += is_ready(l, now);
 		}
@@ -127,8 +111,25 @@ static void greet(const struct tunnel *t)
 	const struct control_message hello = { .type = CONTROL_HELLO };
 
 	for (size_t i = 0; i < t->state.count; i++)
-		if (t->links[i].awaited)
+		if (t->links[i].peer->awaited)
 			control_send(&t->control, &t->links[i].address, &hello);
+}
+
+/*
+ * Who is awaited, and the last handshake of each: any other one is of the next key, as a look at the device
+ * comes right before. That a peer is there is not asked again: each has just said so.
+ */
+static int note_peers(struct tunnel *t, uint64_t now, struct tg_error *e)
+{
+	if (!tunnel_look(t))
+		return tg_error(e, -ENODEV, "the device is gone");
+	for (size_t i = 0; i < t->state.count; i++) {
+		struct link *l = &t->links[i];
+
+		l->peer->awaited = is_live(l, now);
+		l->peer->before = tunnel_handshake_ns(t, l);
+	}
+	return keys_mark(t->conf, &t->state, e);
 }
 
 /* The key first, the mark of it before: whoever comes after a crash finds out by the device which one it has.
@@ -143,10 +144,7 @@ static void switch_over(struct tunnel *t, uint64_t now)
 		rotate_yield(&t->rotate, true, (uint32_t)draw_number(), now);
 		return;
 	}
-	for (size_t i = 0; i < t->state.count; i++)
-		t->links[i].awaited = is_live(t, &t->links[i]);
-	ret = keys_mark(t->conf, true, &e);
-	t->switched_ns = keys_marked_ns(t->conf);
+	ret = note_peers(t, now, &e);
 	if (!ret)
 		ret = device_configure(t->keys->net, t->conf, t->backend, &t->state, &t->status, KEYS_NEXT,
 				       &e);
@@ -159,17 +157,18 @@ static void switch_over(struct tunnel *t, uint64_t now)
 	fail(t, ret, e.message);
 	rotate_failed(&t->rotate, (uint32_t)draw_number(), now);
 	/* whatever it has taken of it: tunnel_tend() makes it right */
-	keys_mark(t->conf, false, NULL);
+	keys_unmark(t->conf, NULL);
 	keys_unlock(t->keys, t->lock_fd);
 	t->lock_fd = -1;
 }
 
-static void count_epoch(struct tunnel *t)
+static void count_epoch(struct tunnel *t, uint64_t now)
 {
 	struct tg_error e;
 
 	t->state.epoch++;
 	t->state.made = time(NULL);
+	t->made_ms = (int64_t)now;
 	if (keys_state_save(t->conf, &t->state, &e))
 		keys_say(t->keys, "tunnel %s: %s", t->conf->name, e.message);
 }
@@ -178,7 +177,7 @@ static void release(struct tunnel *t)
 {
 	struct tg_error e;
 
-	if (keys_mark(t->conf, false, &e))
+	if (keys_unmark(t->conf, &e))
 		keys_say(t->keys, "tunnel %s: %s", t->conf->name, e.message);
 	if (t->lock_fd >= 0)
 		keys_unlock(t->keys, t->lock_fd);
@@ -217,7 +216,7 @@ static void commit(struct tunnel *t, uint64_t now)
 	t->own.has_next = false;
 	t->published = t->said_published = false;
 	t->failure[0] = '\0';
-	count_epoch(t);
+	count_epoch(t, now);
 	release(t);
 	keys_say(t->keys, "tunnel %s: key number %llu is in use; packets waited for %llu ms", t->conf->name,
 		 (unsigned long long)t->state.epoch, (unsigned long long)waited);
@@ -254,6 +253,15 @@ void change_step(struct tunnel *t, uint64_t now)
 
 /* ---- after a start ---- */
 
+/* A mark that does not say who is awaited: whoever may be there, from now on. It goes back if in doubt. */
+static void await_all(struct tunnel *t, uint64_t now)
+{
+	for (size_t i = 0; i < t->state.count; i++) {
+		t->links[i].peer->awaited = is_live(&t->links[i], now);
+		t->links[i].peer->before = tunnel_handshake_ns(t, &t->links[i]);
+	}
+}
+
 /* The next key may be in the device, and the process that put it there is gone. */
 static void go_on(struct tunnel *t, uint64_t now)
 {
@@ -264,9 +272,8 @@ static void go_on(struct tunnel *t, uint64_t now)
 	t->lock_fd = keys_lock(t->keys);
 	if (t->lock_fd < 0)
 		return;
-	t->switched_ns = keys_marked_ns(t->conf);
-	for (size_t i = 0; i < t->state.count; i++)
-		t->links[i].awaited = is_live(t, &t->links[i]);
+	if (keys_mark_load(t->conf, &t->state, NULL))
+		await_all(t, now);
 	t->switched_ms = now;
 	rotate_switched(&t->rotate, now);
 	greet(t);
@@ -302,10 +309,10 @@ void change_resume(struct tunnel *t, uint64_t now)
 	if (!read_own(t))
 		return;
 	if (!t->state.epoch) {
-		count_epoch(t);
+		count_epoch(t, now);
 		tunnel_report(t, TG_AUDIT_TUNNEL_KEY_MADE, "", t->state.epoch, 0);
 	}
-	if (!keys_marked_ns(t->conf)) {
+	if (!keys_is_marked(t->conf)) {
 		t->has_own = true;
 		return;
 	}
@@ -314,10 +321,10 @@ void change_resume(struct tunnel *t, uint64_t now)
 		return;
 	if (t->own.has_next) {
 		go_on(t, now);
-		t->has_own = t->rotate.phase == ROTATE_SWITCHED || !keys_marked_ns(t->conf);
+		t->has_own = t->rotate.phase == ROTATE_SWITCHED || !keys_is_marked(t->conf);
 		return;
 	}
-	count_epoch(t);
+	count_epoch(t, now);
 	release(t);
 	tunnel_report(t, TG_AUDIT_TUNNEL_ROTATED, "", t->state.epoch, 0);
 	t->has_own = true;

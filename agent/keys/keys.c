@@ -31,14 +31,6 @@ void keys_say(const struct keys *k, const char *format, ...)
 	k->conf->log(line);
 }
 
-int64_t keys_real_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_REALTIME, &now);
-	return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
-}
-
 /* ---- the lock of the instance ---- */
 
 int keys_lock(const struct keys *k)
@@ -67,11 +59,16 @@ void keys_unlock(const struct keys *k, int fd)
 
 /* ---- the policy in force ---- */
 
+static void end(struct tunnel *tunnels, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		tunnel_end(&tunnels[i]);
+	free(tunnels);
+}
+
 static void end_all(struct keys *k)
 {
-	for (size_t i = 0; i < k->count; i++)
-		tunnel_end(&k->tunnels[i]);
-	free(k->tunnels);
+	end(k->tunnels, k->count);
 	k->tunnels = NULL;
 	k->count = 0;
 }
@@ -158,6 +155,33 @@ static void check_folders(struct keys *k)
 	}
 }
 
+/* Another policy makes nobody forget how old a key is and who is there. */
+static void inherit_all(struct keys *k, const struct tunnel *former, size_t count)
+{
+	for (size_t i = 0; i < k->count; i++)
+		for (size_t j = 0; j < count; j++)
+			tunnel_inherit(&k->tunnels[i], &former[j]);
+}
+
+static void take_policy(struct keys *k, struct tg_policy *fresh)
+{
+	struct tunnel *former = k->tunnels;
+	struct tg_policy *old = k->policy;
+	size_t count = k->count;
+	struct tg_error e;
+
+	k->policy = fresh;
+	k->tunnels = NULL;
+	k->count = 0;
+	if (fresh && begin_all(k, &e)) {
+		keys_say(k, "%s", e.message);
+		end_all(k);
+	}
+	inherit_all(k, former, count);
+	end(former, count);
+	tg_policy_free(old);
+}
+
 static void read_policy(struct keys *k)
 {
 	struct timespec policy = mark_of(k, "policy.conf"), site = mark_of(k, "site.conf");
@@ -170,15 +194,9 @@ static void read_policy(struct keys *k)
 	k->site_mark = site;
 	if (state_load(k->conf->run_dir, &fresh, &e) && policy.tv_sec)
 		keys_say(k, "%s", e.message);
-	end_all(k);
-	tg_policy_free(k->policy);
-	k->policy = fresh;
+	take_policy(k, fresh);
 	/* what the Platform said is told to the new ones as well */
 	k->book_mark = (struct timespec){ 0 };
-	if (fresh && begin_all(k, &e)) {
-		keys_say(k, "%s", e.message);
-		end_all(k);
-	}
 	check_folders(k);
 }
 

@@ -107,6 +107,39 @@ uint64_t rotate_bound_ms(uint64_t cells_per_s)
 	return ms < ROTATE_BOUND_MAX_MS ? ms : ROTATE_BOUND_MAX_MS;
 }
 
+/* ---- how old a key is ---- */
+
+int64_t rotate_made_ms(int64_t made, int64_t real, uint64_t now)
+{
+	if (made < 0 || made > real)
+		return INT64_MIN / 2;
+	return (int64_t)now - (real - made) * 1000;
+}
+
+bool rotate_is_due(int64_t made_ms, uint64_t rotation_ns, uint64_t now)
+{
+	return rotation_ns && (int64_t)now - made_ms >= (int64_t)(rotation_ns / 1000000u);
+}
+
+/* ---- who is there ---- */
+
+void presence_step(struct presence *p, int64_t stamp, uint64_t now)
+{
+	if (p->begun && stamp == p->stamp)
+		return;
+	*p = (struct presence){ .begun = true, .stamp = stamp, .heard_ms = now };
+}
+
+bool presence_is_there(const struct presence *p, uint64_t now)
+{
+	return !p->begun || now < p->heard_ms + PRESENCE_MS;
+}
+
+bool presence_moved(int64_t before, int64_t stamp)
+{
+	return stamp && stamp != before;
+}
+
 /* ---- the other end ---- */
 
 void watch_promise(struct watch *w, uint64_t bound, uint64_t now)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * When a tunnel's private key is changed, as two pure state machines: time is a parameter, in milliseconds of
- * a monotonic clock. docs/keys.md says why it goes like this.
+ * When a tunnel's private key is changed, as pure state machines: time is a parameter, in milliseconds of a
+ * monotonic clock. What another clock says is never compared with it: that one may be set at any moment.
+ * docs/keys.md says why it goes like this.
  *
  * The end that gets a new key (struct rotate) makes it, has it published, asks all peers that it has a
  * session with whether they know it and watch for it, and then sets it: from then on it sends nothing but
@@ -53,7 +54,7 @@ struct rotate_view {
 	bool has_next;	 /* there is a next one */
 	bool published;	 /* and the Platform has it */
 	bool promised;	 /* this end has told a peer that it stays as it is for a moment */
-	size_t live;	 /* peers with a session */
+	size_t live;	 /* peers that may have a session */
 	size_t ready;	 /* of these, who have just said that they watch */
 	size_t moved;	 /* of those that were live when the key was set, who have a session with it */
 	uint64_t bound_ms; /* how long they may take */
@@ -78,6 +79,38 @@ bool rotate_yield(struct rotate *r, bool gateway, uint32_t draw, uint64_t now_ms
 
 /* How long peers may take when so many cells a second wait in WireGuard meanwhile. */
 uint64_t rotate_bound_ms(uint64_t cells_per_s);
+
+/* ---- how old a key is ---- */
+
+/*
+ * When it was made, by the monotonic clock, which may not have run then: below 0. Of the wall clock's `made`
+ * and `real`, in seconds since 1970, only the difference counts, and only now. What was made in the future
+ * was made by a clock that was wrong: as long ago as can be.
+ */
+int64_t rotate_made_ms(int64_t made, int64_t real, uint64_t now_ms);
+/* `rotation_ns` 0: never. */
+bool rotate_is_due(int64_t made_ms, uint64_t rotation_ns, uint64_t now_ms);
+
+/* ---- who is there ---- */
+
+/* So long after its handshake a session has ended: WireGuard's REJECT_AFTER_TIME. */
+enum { PRESENCE_MS = 180000 };
+
+/*
+ * A peer. WireGuard says when its last handshake was by the wall clock: a stamp that is another one than at
+ * the last look means that there was a handshake in between, and how old it is nobody can tell from it. So
+ * one that this process has seen no handshake of counts as there until it has been silent for that long.
+ */
+struct presence {
+	bool begun;
+	int64_t stamp;		/* of the last handshake; 0: none */
+	uint64_t heard_ms;	/* when that was noticed */
+};
+
+void presence_step(struct presence *p, int64_t stamp, uint64_t now_ms);
+bool presence_is_there(const struct presence *p, uint64_t now_ms);
+/* Whether there was a handshake since the stamp was `before`. */
+bool presence_moved(int64_t before, int64_t stamp);
 
 /* ---- the other end ---- */
 

@@ -309,30 +309,90 @@ int keys_promote(const struct tg_tunnel *tunnel, struct tg_error *e)
 
 /* ---- the mark ---- */
 
-int keys_mark(const struct tg_tunnel *tunnel, bool switching, struct tg_error *e)
+int keys_unmark(const struct tg_tunnel *tunnel, struct tg_error *e)
 {
 	char path[PATH_MAX];
-	int fd, ret = path_of(tunnel, ".switching", path, e);
+	int ret = path_of(tunnel, ".switching", path, e);
 
 	if (ret)
 		return ret;
-	if (unlink(path) && errno != ENOENT)
-		return tg_error(e, -errno, "%s: %s", path, strerror(errno));
-	if (!switching)
-		return 0;
-	fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
-	if (fd < 0)
-		return tg_error(e, -errno, "%s: %s", path, strerror(errno));
-	close(fd);
-	return 0;
+	return unlink(path) && errno != ENOENT ? tg_error(e, -errno, "%s: %s", path, strerror(errno)) : 0;
 }
 
-int64_t keys_marked_ns(const struct tg_tunnel *tunnel)
+static char *encode_mark(const struct keys_state *state)
+{
+	json_t *peers = json_object();
+	char *text;
+
+	for (size_t i = 0; i < state->count; i++)
+		if (state->peers[i].awaited)
+			json_object_set_new(peers, state->peers[i].agent,
+					    json_integer((json_int_t)state->peers[i].before));
+	text = json_dumps(peers, JSON_COMPACT);
+	json_decref(peers);
+	return text;
+}
+
+/* Not by way of the disk: it is of use as long as the device is. */
+static int write_new(const char *path, const char *text, struct tg_error *e)
+{
+	size_t len = strlen(text);
+	int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600), ret = 0;
+
+	if (fd < 0)
+		return tg_error(e, -errno, "%s: %s", path, strerror(errno));
+	errno = ENOSPC;
+	if (write(fd, text, len) != (ssize_t)len)
+		ret = tg_error(e, -errno, "%s: %s", path, strerror(errno));
+	close(fd);
+	if (ret)
+		unlink(path);
+	return ret;
+}
+
+int keys_mark(const struct tg_tunnel *tunnel, const struct keys_state *state, struct tg_error *e)
+{
+	char path[PATH_MAX], *text;
+	int ret = path_of(tunnel, ".switching", path, e);
+
+	if (!ret)
+		ret = keys_unmark(tunnel, e);
+	if (ret)
+		return ret;
+	text = encode_mark(state);
+	ret = text ? write_new(path, text, e) : tg_error(e, -ENOMEM, "out of memory");
+	free(text);
+	return ret;
+}
+
+bool keys_is_marked(const struct tg_tunnel *tunnel)
 {
 	char path[PATH_MAX];
 	struct stat st;
 
-	if (path_of(tunnel, ".switching", path, NULL) || lstat(path, &st))
-		return 0;
-	return (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec;
+	return !path_of(tunnel, ".switching", path, NULL) && !lstat(path, &st);
+}
+
+int keys_mark_load(const struct tg_tunnel *tunnel, struct keys_state *state, struct tg_error *e)
+{
+	struct tg_bytes text = { 0 };
+	char path[PATH_MAX];
+	json_t *root;
+	int ret = path_of(tunnel, ".switching", path, e);
+
+	if (!ret)
+		ret = tg_file_read(path, STATE_MAX, &text, e);
+	if (ret)
+		return ret;
+	root = json_loadb((const char *)text.data, text.len, JSON_REJECT_DUPLICATES, NULL);
+	tg_bytes_free(&text);
+	for (size_t i = 0; i < state->count; i++) {
+		const json_t *before = json_object_get(root, state->peers[i].agent);
+
+		state->peers[i].awaited = json_is_integer(before);
+		state->peers[i].before = (int64_t)json_integer_value(before);
+	}
+	ret = json_is_object(root) ? 0 : tg_error(e, -EBADMSG, "%s: not as it was written", path);
+	json_decref(root);
+	return ret;
 }

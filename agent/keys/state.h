@@ -4,8 +4,8 @@
  *
  *	KEY_FILE		the private key that is in use
  *	KEY_FILE.next		the one that is to come, as long as the change has not been made
- *	KEY_FILE.switching	there while the device may have the next key in use: its time is when that
- *began KEY_FILE.json		how many keys there have been, and the peers' public keys
+ *	KEY_FILE.switching	there while the device may have the next key in use: who is awaited
+ *	KEY_FILE.json		how many keys there have been, and the peers' public keys
  *
  * Each is replaced as a whole. What is given up is overwritten before it goes.
  */
@@ -24,6 +24,9 @@ struct keys_peer {
 	bool has_known;
 	bool has_active;		/* the one of these that packets go to */
 	uint8_t active[TG_KEY_LEN];
+	/* of a change, kept apart in .switching */
+	bool awaited;			/* it had a session when the key was set, */
+	int64_t before;			/* of a handshake that WireGuard dates so; 0: it had none */
 };
 
 struct keys_state {
@@ -65,9 +68,11 @@ int keys_make(const struct tg_tunnel *tunnel, enum keys_which which, struct tg_e
 /* The next one becomes the current one, whose bytes are overwritten. */
 int keys_promote(const struct tg_tunnel *tunnel, struct tg_error *e);
 
-/* Says that the device may have the next key from now on; or not any more. */
-int keys_mark(const struct tg_tunnel *tunnel, bool switching, struct tg_error *e);
-/* When that began, in nanoseconds since 1970; 0: it has not. */
-int64_t keys_marked_ns(const struct tg_tunnel *tunnel);
+/* Says that the device may have the next key from now on, and which peers are awaited; or not any more. */
+int keys_mark(const struct tg_tunnel *tunnel, const struct keys_state *state, struct tg_error *e);
+int keys_unmark(const struct tg_tunnel *tunnel, struct tg_error *e);
+bool keys_is_marked(const struct tg_tunnel *tunnel);
+/* Which ones that were. -EBADMSG: it does not say. */
+int keys_mark_load(const struct tg_tunnel *tunnel, struct keys_state *state, struct tg_error *e);
 
 #endif

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "common/clock.h"
 #include "keys/tunnel.h"
@@ -32,6 +33,26 @@ static int look(struct tunnel *t, struct wg_status *ret_status, struct tg_error 
 	return ret ? ret : wg_status_get(t->keys->net, t->conf->name, t->backend, ret_status, e);
 }
 
+int64_t tunnel_handshake_ns(const struct tunnel *t, const struct link *l)
+{
+	const struct wg_peer_status *on =
+		l->peer->has_active ? device_peer(&t->status, l->peer->active) : NULL;
+
+	return on ? on->last_handshake_s * 1000000000 + on->last_handshake_ns : 0;
+}
+
+static void notice(struct tunnel *t, uint64_t now)
+{
+	for (size_t i = 0; i < t->state.count; i++) {
+		struct link *l = &t->links[i];
+
+		if (!l->peer->has_active)
+			l->presence.begun = false;
+		else if (device_peer(&t->status, l->peer->active))
+			presence_step(&l->presence, tunnel_handshake_ns(t, l), now);
+	}
+}
+
 bool tunnel_look(struct tunnel *t)
 {
 	struct wg_status status;
@@ -48,6 +69,7 @@ bool tunnel_look(struct tunnel *t)
 	t->status = status;
 	t->has_status = true;
 	t->said_absent = false;
+	notice(t, now_ms());
 	return true;
 }
 
@@ -257,6 +279,8 @@ static void swap(struct tunnel *t, struct link *l, uint64_t now)
 		/* this end begins the handshake, whether or not there is something to send */
 		control_send(&t->control, &l->address, &hello);
 		watch_swapped(&l->watch, now);
+		/* what the device says of this key is of another handshake than what it said of the former */
+		l->peer->before = tunnel_handshake_ns(t, l);
 		tunnel_report(t, TG_AUDIT_TUNNEL_PEER_CHANGED, l->conf->agent, 1, 0);
 	}
 	unlock(t, fd);
@@ -347,7 +371,20 @@ int tunnel_begin(struct tunnel *t, struct keys *k, const struct tg_tunnel *conf,
 	t->control.ctx = t;
 	memcpy(t->own.tunnel, conf->name, sizeof(t->own.tunnel));
 	ret = keys_state_load(conf, &t->state, e);
+	t->made_ms = rotate_made_ms(t->state.made, time(NULL), now_ms());
 	return ret ? ret : make_links(t, e);
+}
+
+void tunnel_inherit(struct tunnel *t, const struct tunnel *former)
+{
+	if (strcmp(t->conf->name, former->conf->name) || strcmp(t->conf->key_file, former->conf->key_file) ||
+	    t->state.epoch != former->state.epoch)
+		return;
+	t->made_ms = former->made_ms;
+	for (size_t i = 0; i < t->state.count; i++)
+		for (size_t j = 0; j < former->state.count; j++)
+			if (!strcmp(t->links[i].conf->agent, former->links[j].conf->agent))
+				t->links[i].presence = former->links[j].presence;
 }
 
 void tunnel_end(struct tunnel *t)

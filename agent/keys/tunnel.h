@@ -15,8 +15,8 @@ struct link {
 	struct keys_peer *peer;	/* of the tunnel's state */
 	struct control_address address;
 	struct watch watch;
+	struct presence presence;
 	uint64_t ready_ms;	/* when it last said that it watches; 0: not in this try */
-	bool awaited;		/* it had a session when the key was set */
 };
 
 struct tunnel {
@@ -33,8 +33,8 @@ struct tunnel {
 	bool has_status;
 	enum wg_backend backend; /* of the device then */
 	uint64_t number;	/* of this end's try */
-	int64_t switched_ns;	/* when the next key was set, since 1970 */
-	uint64_t switched_ms;	/* the same by the monotonic clock */
+	int64_t made_ms;	/* when the current key came, by the monotonic clock: rotate_made_ms() */
+	uint64_t switched_ms;	/* when the next key was set */
 	int lock_fd;		/* held while it may be in use; -1: not */
 	char failure[384];	/* why the last try failed, or "" */
 	bool said_absent;
@@ -58,7 +58,6 @@ struct keys {
 };
 
 __attribute__((format(printf, 2, 3))) void keys_say(const struct keys *k, const char *format, ...);
-int64_t keys_real_ns(void);
 /* The lock that whoever changes the instance holds, if it is to be had at once: a descriptor, or -EBUSY. */
 int keys_lock(const struct keys *k);
 void keys_unlock(const struct keys *k, int fd);
@@ -66,6 +65,8 @@ void keys_unlock(const struct keys *k, int fd);
 /* ---- tunnel.c ---- */
 
 int tunnel_begin(struct tunnel *t, struct keys *k, const struct tg_tunnel *conf, struct tg_error *e);
+/* What a former one for the same tunnel knows by having watched; its policy is still there. */
+void tunnel_inherit(struct tunnel *t, const struct tunnel *former);
 /* The device keeps what it has. */
 void tunnel_end(struct tunnel *t);
 /* What the Platform says: the peers' keys, and that it has this end's. */
@@ -77,6 +78,8 @@ bool tunnel_is_hasty(const struct tunnel *t, uint64_t now_ms);
 void tunnel_step(struct tunnel *t, uint64_t now_ms);
 /* Looks at the device; false: there is none. */
 bool tunnel_look(struct tunnel *t);
+/* The last handshake of the peer's active key at the last look, by the wall clock of then; 0: none. */
+int64_t tunnel_handshake_ns(const struct tunnel *t, const struct link *l);
 void tunnel_report(const struct tunnel *t, unsigned code, const char *agent, uint64_t a, uint64_t b);
 
 /* ---- change.c: this end's key ---- */

@@ -210,11 +210,35 @@ TEST(keys_parts, a_promoted_key_takes_the_place_and_the_old_one_is_wiped)
 	for (size_t i = 0; i < sizeof(text); i++)
 		CU_ASSERT_EQUAL(text[i], 0);
 	fclose(file);
-	CU_ASSERT_EQUAL(keys_marked_ns(&tunnel), 0);
-	CU_ASSERT_EQUAL(keys_mark(&tunnel, true, &e), 0);
-	CU_ASSERT(keys_marked_ns(&tunnel) > 0);
-	CU_ASSERT_EQUAL(keys_mark(&tunnel, false, &e), 0);
-	CU_ASSERT_EQUAL(keys_marked_ns(&tunnel), 0);
+	remove_folder();
+}
+
+TEST(keys_parts, the_mark_of_a_change_says_who_is_awaited)
+{
+	struct tg_peer peer = { .keepalive_s = 0 };
+	struct tg_tunnel tunnel = tunnel_in_folder(&peer);
+	struct keys_peer peers[] = { { .agent = "a", .awaited = true, .before = 1790000000123456789 },
+				     { .agent = "b", .before = 7 },
+				     { .agent = "c", .awaited = true } };
+	struct keys_peer back[] = { { .agent = "c" }, { .agent = "b", .awaited = true }, { .agent = "a" } };
+	const struct keys_state state = { .peers = peers, .count = 3 };
+	struct keys_state got = { .peers = back, .count = 3 };
+	char path[256];
+
+	CU_ASSERT_FALSE(keys_is_marked(&tunnel));
+	CU_ASSERT_EQUAL(keys_mark(&tunnel, &state, &e), 0);
+	CU_ASSERT_EQUAL(keys_mark(&tunnel, &state, &e), 0);
+	CU_ASSERT(keys_is_marked(&tunnel));
+	CU_ASSERT_EQUAL(keys_mark_load(&tunnel, &got, &e), 0);
+	CU_ASSERT(back[0].awaited && !back[0].before && !back[1].awaited);
+	CU_ASSERT(back[2].awaited && back[2].before == peers[0].before);
+	/* as a former version left it, or a full disk */
+	snprintf(path, sizeof(path), "%s.switching", tunnel.key_file);
+	CU_ASSERT_EQUAL(truncate(path, 0), 0);
+	CU_ASSERT_EQUAL(keys_mark_load(&tunnel, &got, &e), -EBADMSG);
+	CU_ASSERT_EQUAL(keys_unmark(&tunnel, &e), 0);
+	CU_ASSERT_EQUAL(keys_unmark(&tunnel, &e), 0);
+	CU_ASSERT_FALSE(keys_is_marked(&tunnel));
 	remove_folder();
 }
 

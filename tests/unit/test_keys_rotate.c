@@ -149,6 +149,93 @@ TEST(keys_rotate, what_waits_fits_what_wireguard_keeps)
 	CU_ASSERT_EQUAL(rotate_bound_ms(1000000), ROTATE_BOUND_MIN_MS);
 }
 
+/* ---- how old a key is, and who is there, whatever somebody does to the wall clock ---- */
+
+TEST(keys_rotate, a_key_is_as_old_as_the_monotonic_clock_says)
+{
+	static const int64_t real = 1790000000;
+	static const struct {
+		int64_t made;
+		uint64_t rotation_s, now;
+		bool due;
+	} table[] = {
+		{ real, 0, UINT32_MAX, false },
+		{ real, 3600, START, false },
+		{ real, 3600, START + 3599999, false },
+		{ real, 3600, START + 3600000, true },
+		/* before the machine has started */
+		{ real - 3599, 3600, START + 999, false },
+		{ real - 3599, 3600, START + 1000, true },
+		{ real - 86400, 3600, START, true },
+		{ 0, 366 * 86400, START, true },
+		/* by a clock that was wrong */
+		{ real + 1, 3600, START, true },
+		{ -1, 3600, START, true },
+		{ INT64_MIN, 3600, START, true },
+		{ INT64_MAX, 3600, START, true },
+		{ INT64_MAX, 0, START, false },
+	};
+
+	for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++)
+		CU_ASSERT_EQUAL(rotate_is_due(rotate_made_ms(table[i].made, real, START),
+					      table[i].rotation_s * 1000000000u, table[i].now),
+				table[i].due);
+}
+
+TEST(keys_rotate, a_peer_is_there_until_it_has_been_silent)
+{
+	static const int64_t second = 1000000000, at = 1790000000 * second;
+	/* what WireGuard says at the next look, and how long after the former one */
+	static const struct {
+		int64_t stamp;
+		uint64_t after;
+		bool there;
+	} table[] = {
+		/* an hour old, or in the future: nobody knows by which clock */
+		{ at - 3600 * second, 0, true },
+		{ at - 3600 * second, PRESENCE_MS - 1, true },
+		{ at - 3600 * second, 1, false },
+		{ at, 5000, true },
+		/* set two hours forwards, and a handshake; back, and another one */
+		{ at + 7200 * second, 120000, true },
+		{ at + 7200 * second, PRESENCE_MS - 1, true },
+		{ at + 10 * second, 0, true },
+		{ at + 10 * second, 120000, true },
+		{ at + 10 * second, 60000, false },
+		/* one that went away while its stamps lay in the future does not come back when that comes */
+		{ at + 10 * second, 7200000, false },
+		/* the device is another one: who had a session with the former may be there */
+		{ 0, 1000, true },
+		{ 0, PRESENCE_MS, false },
+		{ 1, 1000, true },
+	};
+	struct presence p = { .begun = false };
+	uint64_t now = START;
+
+	CU_ASSERT(presence_is_there(&p, now));
+	for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
+		now += table[i].after;
+		presence_step(&p, table[i].stamp, now);
+		CU_ASSERT_EQUAL(presence_is_there(&p, now), table[i].there);
+	}
+	/* noticed later in this millisecond's work than it began */
+	CU_ASSERT(presence_is_there(&p, now - 1));
+}
+
+TEST(keys_rotate, a_peer_has_moved_when_there_was_another_handshake)
+{
+	static const int64_t at = 1790000000000000000, hours = 7200000000000;
+
+	CU_ASSERT_FALSE(presence_moved(at, at));
+	CU_ASSERT_FALSE(presence_moved(0, 0));
+	CU_ASSERT_FALSE(presence_moved(at, 0));
+	CU_ASSERT(presence_moved(0, at));
+	CU_ASSERT(presence_moved(at, at + 1));
+	CU_ASSERT(presence_moved(at, at + hours));
+	/* "later than" would wait for two hours */
+	CU_ASSERT(presence_moved(at, at - hours));
+}
+
 /* ---- the other end ---- */
 
 enum { CELL = 1312, HANDSHAKE = 148 };

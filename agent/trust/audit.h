@@ -62,11 +62,20 @@ struct audit_kept {
 /* -EBADMSG when what is there is damaged or not signed by the key. */
 int audit_kept_load(const char *directory, struct audit_kept *ret_kept, struct tg_error *e);
 /*
- * A checkpoint that the Platform gave: signed by the key that is kept (or `key`, if there is none yet), and,
- * by `proof`, one that continues what is kept. Then it takes its place. -EKEYREJECTED: it does not, and what
- * is kept stays.
+ * The same, or `unsaved` if that is newer: one that was right and that the disk did not take, or all 0.
+ * -EKEYREJECTED: what is there is damaged, and nothing can be shown to continue it.
  */
-int audit_kept_take(const char *directory, const char *key, const char *note, size_t note_len,
-		    const struct tg_tlog_proof *proof, struct tg_error *e);
+int audit_kept_newest(const char *directory, const struct audit_kept *unsaved, struct audit_kept *ret_kept,
+		      struct tg_error *e);
+/*
+ * A checkpoint that the Platform gave: signed by the key that is kept (or `key`, if there is none yet), and,
+ * by `proof`, one that continues what is kept. Then it takes its place. -EKEYREJECTED: it does not, and *kept
+ * stays.
+ */
+int audit_kept_advance(struct audit_kept *kept, const char *key, const char *note, size_t note_len,
+		       const struct tg_tlog_proof *proof, struct tg_error *e);
+/* The note that *kept is of, and the key if there is none on the disk. */
+int audit_kept_save(const char *directory, const struct audit_kept *kept, const char *note, size_t note_len,
+		    struct tg_error *e);
 
 #endif

@@ -86,37 +86,66 @@ static int save(const char *directory, const char *name, const char *text, size_
 	return ret ? ret : tg_file_replace(path, text, len, 0600, e);
 }
 
-static int keep_key(const char *directory, const char *text, struct audit_kept *kept, struct tg_error *e)
+static bool same_key(const struct tg_tlog_key *a, const struct tg_tlog_key *b)
 {
-	char line[TG_TLOG_KEY_SIZE + 1];
-	int ret = tg_tlog_key_parse(text, &kept->key, e);
+	return !strcmp(a->origin, b->origin) && !memcmp(a->point, b->point, sizeof(a->point));
+}
+
+int audit_kept_newest(const char *directory, const struct audit_kept *unsaved, struct audit_kept *ret_kept,
+		      struct tg_error *e)
+{
+	struct audit_kept kept;
+	int ret = audit_kept_load(directory, &kept, e);
+
+	if (ret)
+		return ret == -EBADMSG ? -EKEYREJECTED : ret;
+	/* unless another key was put there on purpose */
+	if (unsaved->has_checkpoint && unsaved->head.size >= kept.head.size &&
+	    (!kept.has_key || same_key(&unsaved->key, &kept.key)))
+		kept = *unsaved;
+	*ret_kept = kept;
+	return 0;
+}
+
+int audit_kept_advance(struct audit_kept *kept, const char *key, const char *note, size_t note_len,
+		       const struct tg_tlog_proof *proof, struct tg_error *e)
+{
+	struct audit_kept next = { .has_key = true, .has_checkpoint = true, .key = kept->key };
+	int ret = kept->has_key ? 0 : tg_tlog_key_parse(key, &next.key, e);
 
 	if (!ret)
-		ret = tg_tlog_key_format(&kept->key, line, e);
+		ret = tg_tlog_checkpoint_verify(note, note_len, &next.key, &next.head, e);
+	if (ret)
+		return ret == -EBADMSG ? -EKEYREJECTED : ret;
+	ret = tg_tlog_check_consistency(proof, &kept->head, &next.head, e);
+	if (ret == -EKEYREJECTED)
+		return tg_error(
+			e, ret,
+			"the ledger of %llu records is not shown to continue the one of %llu that is kept",
+			(unsigned long long)next.head.size, (unsigned long long)kept->head.size);
+	if (!ret)
+		*kept = next;
+	return ret;
+}
+
+static int save_key(const char *directory, const struct tg_tlog_key *key, struct tg_error *e)
+{
+	char line[TG_TLOG_KEY_SIZE + 1];
+	int ret = tg_tlog_key_format(key, line, e);
+
 	if (ret)
 		return ret;
 	strcat(line, "\n");
 	return save(directory, "log.vkey", line, strlen(line), e);
 }
 
-int audit_kept_take(const char *directory, const char *key, const char *note, size_t note_len,
-		    const struct tg_tlog_proof *proof, struct tg_error *e)
+int audit_kept_save(const char *directory, const struct audit_kept *kept, const char *note, size_t note_len,
+		    struct tg_error *e)
 {
-	struct audit_kept kept;
-	struct tg_tlog_head head;
-	int ret = audit_kept_load(directory, &kept, e);
+	struct audit_kept on_disk = { .has_key = false };
+	int ret = load_key(directory, &on_disk, e);
 
-	if (!ret && !kept.has_key)
-		ret = keep_key(directory, key, &kept, e);
-	if (!ret)
-		ret = tg_tlog_checkpoint_verify(note, note_len, &kept.key, &head, e);
-	if (ret)
-		return ret == -EBADMSG ? -EKEYREJECTED : ret;
-	ret = tg_tlog_check_consistency(proof, &kept.head, &head, e);
-	if (ret == -EKEYREJECTED)
-		return tg_error(
-			e, ret,
-			"the ledger of %llu records is not shown to continue the one of %llu that is kept",
-			(unsigned long long)head.size, (unsigned long long)kept.head.size);
+	if (!ret && !on_disk.has_key)
+		ret = save_key(directory, &kept->key, e);
 	return ret ? ret : save(directory, "checkpoint", note, note_len, e);
 }

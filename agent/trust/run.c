@@ -47,6 +47,7 @@ struct trust {
 	struct audit_log *audit;
 	struct trail trail;
 	bool ledger_said;		/* that the ledger is refused */
+	bool unsaved_said;		/* that its checkpoint is not on the disk */
 	bool renewed;			/* the next generation is this process's work */
 
 	unsigned generation;		/* of what follows */
@@ -335,8 +336,7 @@ static void audit_done(struct trust *t)
 	bool full = s->record_count == TG_AUDIT_BATCH_RECORDS;
 
 	free_records(t);
-	if (t->result)
-		return;
+	/* whatever came of the answer's other parts */
 	if (s->audit_stored)
 		audit_log_stored(t->audit, s->audit_stored);
 	/* the others would be refused again: they are no matter of the chain */
@@ -350,7 +350,10 @@ static void audit_done(struct trust *t)
 		audit_log_add(t->audit, TG_AUDIT_CHECKPOINT_REFUSED, "", 0, 0, s->ledger_error.message);
 	}
 	t->ledger_said = s->ledger_refused;
-	if ((full && s->audit_stored) || s->more_keys)
+	if (s->unsaved.has_checkpoint && !t->unsaved_said)
+		say(t, "trust: the ledger's checkpoint is kept in memory: %s", s->unsaved_error.message);
+	t->unsaved_said = s->unsaved.has_checkpoint;
+	if ((full && s->audit_stored) || (s->more_keys && !t->result))
 		t->next_sync_ns = monotonic_ns() + 1000000000u;
 }
 

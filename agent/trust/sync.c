@@ -167,21 +167,37 @@ static void add_audit(struct trust_sync *sync, struct tg_sync_request *request)
 	struct tg_error e;
 
 	/* what is damaged is found when the answer is compared with it */
-	if (!audit_kept_load(sync->directory, &kept, &e))
+	if (!audit_kept_newest(sync->directory, &sync->unsaved, &kept, &e))
 		request->audit.checkpoint = kept.head.size;
-	request->has_audit =
-		sync->record_count ? !sign_batch(sync, &request->audit.batch) : !kept.has_checkpoint;
+	request->has_audit = sync->record_count ? !sign_batch(sync, &request->audit.batch)
+						: !kept.has_checkpoint || sync->unsaved.has_checkpoint;
 }
 
-/* Records are given up only for a ledger that continues what this device has seen of it. */
-static void take_audit(struct trust_sync *sync, const struct tg_audit_pull *pull)
+/* It continues what this device has seen. The disk may stay behind: an older checkpoint is a witness too. */
+static int witness(struct trust_sync *sync, const struct tg_audit_pull *pull)
 {
+	const char *note = (const char *)pull->checkpoint.data;
 	struct tg_tlog_proof proof;
-	int ret;
+	struct audit_kept kept;
+	int ret = audit_kept_newest(sync->directory, &sync->unsaved, &kept, &sync->ledger_error);
 
 	tg_audit_pull_proof(pull, &proof);
-	ret = audit_kept_take(sync->directory, pull->key, (const char *)pull->checkpoint.data,
-			      pull->checkpoint.len, &proof, &sync->ledger_error);
+	if (!ret)
+		ret = audit_kept_advance(&kept, pull->key, note, pull->checkpoint.len, &proof,
+					 &sync->ledger_error);
+	if (ret)
+		return ret;
+	sync->unsaved = kept;
+	if (!audit_kept_save(sync->directory, &kept, note, pull->checkpoint.len, &sync->unsaved_error))
+		sync->unsaved.has_checkpoint = false;
+	return 0;
+}
+
+/* Records are given up only for that. */
+static void take_audit(struct trust_sync *sync, const struct tg_audit_pull *pull)
+{
+	int ret = witness(sync, pull);
+
 	sync->ledger_refused = ret == -EKEYREJECTED;
 	if (ret)
 		return;

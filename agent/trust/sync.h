@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 
 #include "tensorguard/sync.h"
+#include "trust/audit.h"
 #include "trust/policy.h"
 #include "trust/tunnels.h"
 
@@ -32,6 +33,8 @@ struct trust_sync {
 	char refused[TG_SYNC_FAULT_LEN]; /* why the policy in it was not taken: a word; or "" */
 	uint64_t audit_stored; /* the records up to this sequence are in the ledger; 0: nothing new */
 	char audit_refused[TG_AUDIT_REASON_SIZE]; /* why the Platform did not take them, or "" */
+	struct audit_kept unsaved;	/* the ledger's checkpoint, while the disk does not take it */
+	struct tg_error unsaved_error;	/* why not */
 	bool ledger_refused;		/* its ledger does not continue the one that is kept, or is another */
 	struct tg_error ledger_error;	/* what is wrong with it then */
 	int64_t refused_version;	/* of the policy that was not taken */

@@ -2,9 +2,11 @@
 /* The device's trail and what it keeps of the ledger. */
 #include <errno.h>
 #include <openssl/evp.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -16,6 +18,7 @@
 
 static char directory[] = "/tmp/tg-trail-XXXXXX";
 static uint16_t recorded_number;
+static struct audit_kept unsaved;
 
 static void recorded(void *ctx, uint16_t number)
 {
@@ -37,6 +40,7 @@ static void fresh(void)
 	snprintf(command, sizeof(command), "rm -rf %s/* && mkdir -p %s/audit", directory, directory);
 	CU_ASSERT_EQUAL(system(command), 0);
 	recorded_number = 0;
+	unsaved = (struct audit_kept){ .has_key = false };
 }
 
 static struct audit_log *open_log(void)
@@ -160,6 +164,21 @@ static void ledger_new(struct ledger *l, const char *origin)
 		CU_ASSERT_EQUAL(tg_merkle_leaf(&i, 1, l->leaves[i], NULL), 0);
 }
 
+/* What sync does with it. */
+static int take(const char *key, const struct tg_bytes *note, const struct tg_tlog_proof *proof)
+{
+	struct audit_kept kept;
+	int ret = audit_kept_newest(directory, &unsaved, &kept, NULL);
+
+	if (!ret)
+		ret = audit_kept_advance(&kept, key, (char *)note->data, note->len, proof, NULL);
+	if (ret)
+		return ret;
+	unsaved = kept;
+	unsaved.has_checkpoint = audit_kept_save(directory, &kept, (char *)note->data, note->len, NULL) != 0;
+	return 0;
+}
+
 /* The ledger says it has `size` records now, and proves it to who has `older`. */
 static int give(struct ledger *l, const char *key, const char *origin, uint64_t older, uint64_t size)
 {
@@ -173,7 +192,7 @@ static int give(struct ledger *l, const char *key, const char *origin, uint64_t 
 	if (older && older < size)
 		CU_ASSERT_EQUAL(tg_tlog_prove_consistency(&source, older, size, &proof, NULL), 0);
 	CU_ASSERT_EQUAL_FATAL(tg_tlog_checkpoint_sign(&head, origin, l->key, &note, NULL), 0);
-	ret = audit_kept_take(directory, key, (char *)note.data, note.len, &proof, NULL);
+	ret = take(key, &note, &proof);
 	tg_bytes_free(&note);
 	return ret;
 }
@@ -215,6 +234,74 @@ TEST(trust_audit, a_ledger_that_does_not_continue_is_refused)
 	CU_ASSERT_EQUAL(tg_file_replace(path, "a/log\n1\n", 8, 0600, NULL), 0);
 	CU_ASSERT_EQUAL(audit_kept_load(directory, &(struct audit_kept){ 0 }, NULL), -EBADMSG);
 	CU_ASSERT_EQUAL(give(&log, log.text, "a/log", 9, 9), -EKEYREJECTED);
+	EVP_PKEY_free(log.key);
+	EVP_PKEY_free(other.key);
+}
+
+/* Files take no byte more, as on a full disk. */
+static void fill_disk(bool full)
+{
+	struct rlimit limit;
+
+	getrlimit(RLIMIT_FSIZE, &limit);
+	limit.rlim_cur = full ? 0 : limit.rlim_max;
+	signal(SIGXFSZ, full ? SIG_IGN : SIG_DFL);
+	CU_ASSERT_EQUAL(setrlimit(RLIMIT_FSIZE, &limit), 0);
+}
+
+TEST(trust_audit, a_checkpoint_that_the_disk_does_not_take_counts_all_the_same)
+{
+	struct ledger log, other;
+
+	fresh();
+	ledger_new(&log, "a/log");
+	ledger_new(&other, "a/log");
+	CU_ASSERT_EQUAL(give(&log, log.text, "a/log", 0, 3), 0);
+	CU_ASSERT_FALSE(unsaved.has_checkpoint);
+	fill_disk(true);
+	CU_ASSERT_EQUAL(give(&log, log.text, "a/log", 3, 5), 0);
+	CU_ASSERT(unsaved.has_checkpoint && unsaved.head.size == 5);
+	/* what is in memory is the one to go on from, not what is on the disk */
+	CU_ASSERT_EQUAL(give(&log, log.text, "a/log", 3, 7), -EKEYREJECTED);
+	CU_ASSERT_EQUAL(give(&log, log.text, "a/log", 5, 7), 0);
+	log.leaves[6][0] ^= 1;
+	CU_ASSERT_EQUAL(give(&log, log.text, "a/log", 7, 9), -EKEYREJECTED);
+	log.leaves[6][0] ^= 1;
+	CU_ASSERT_EQUAL(give(&other, other.text, "a/log", 7, 9), -EKEYREJECTED);
+	fill_disk(false);
+	CU_ASSERT_EQUAL(kept_size(), 3);
+	CU_ASSERT_EQUAL(give(&log, log.text, "a/log", 7, 9), 0);
+	CU_ASSERT_EQUAL(kept_size(), 9);
+	CU_ASSERT_FALSE(unsaved.has_checkpoint);
+	EVP_PKEY_free(log.key);
+	EVP_PKEY_free(other.key);
+}
+
+TEST(trust_audit, the_first_checkpoint_is_kept_in_memory_with_its_key)
+{
+	struct ledger log, other;
+	struct audit_kept in_memory;
+
+	fresh();
+	ledger_new(&log, "a/log");
+	ledger_new(&other, "a/log");
+	fill_disk(true);
+	CU_ASSERT_EQUAL(give(&log, log.text, "a/log", 0, 3), 0);
+	CU_ASSERT_EQUAL(give(&other, other.text, "a/log", 3, 7), -EKEYREJECTED);
+	fill_disk(false);
+	CU_ASSERT_EQUAL(give(&log, log.text, "a/log", 3, 7), 0);
+	CU_ASSERT_EQUAL(kept_size(), 7);
+	/* another key, on purpose: what is in memory is not for it */
+	fill_disk(true);
+	CU_ASSERT_EQUAL(give(&log, log.text, "a/log", 7, 9), 0);
+	fill_disk(false);
+	in_memory = unsaved;
+	CU_ASSERT_EQUAL(in_memory.head.size, 9);
+	fresh();
+	CU_ASSERT_EQUAL(give(&other, other.text, "a/log", 0, 3), 0);
+	unsaved = in_memory;
+	CU_ASSERT_EQUAL(give(&other, other.text, "a/log", 3, 7), 0);
+	CU_ASSERT_EQUAL(kept_size(), 7);
 	EVP_PKEY_free(log.key);
 	EVP_PKEY_free(other.key);
 }

@@ -221,6 +221,13 @@ int tg_policy_load(const char *path, const char *site, struct tg_policy **ret_po
 /* The same from memory; `name` stands for the file in messages. */
 int tg_policy_parse(const char *text, size_t size, const char *name, struct tg_policy **ret_policy,
 		    struct tg_error *e);
+/* With a site file, or NULL. */
+int tg_policy_parse_with(const char *text, size_t size, const char *name, const char *site,
+			 struct tg_policy **ret_policy, struct tg_error *e);
+/* Settings of devices are passed over, right or wrong: what the policy matches can be kept in where there is
+ * no site file that it goes with. Its tunnels have neither keys nor addresses nor peers. */
+int tg_policy_parse_rules(const char *text, size_t size, const char *name, struct tg_policy **ret_policy,
+			  struct tg_error *e);
 
 /* NULL-safe. */
 void tg_policy_free(struct tg_policy *policy);

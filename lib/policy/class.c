@@ -28,7 +28,7 @@ static int parse_size(const struct conf *c, const config_setting_t *s, const str
 	ret = conf_integer(c, s, TG_MIN_CELL, t->mtu, &size);
 	if (ret)
 		return ret;
-	if (!size_survives(size, t))
+	if (!c->rules_only && !size_survives(size, t))
 		return conf_expected(c, s, "a multiple of 16 or the tunnel's mtu, %u", t->mtu);
 	*ret_size = (unsigned)size;
 	return 0;

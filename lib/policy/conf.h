@@ -28,6 +28,7 @@ struct conf_file {
 /* What one call of tg_policy_load() works on. */
 struct conf {
 	struct conf_file policy, site; /* site.open is false without a site file */
+	bool rules_only;	/* settings of devices are not looked at */
 	struct tg_policy *out;
 	struct tg_error *e;
 };

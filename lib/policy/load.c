@@ -309,15 +309,38 @@ int tg_policy_load(const char *path, const char *site, struct tg_policy **ret_po
 	return ret;
 }
 
+static int parse(struct conf *c, const char *text, size_t size, const char *site,
+		 struct tg_policy **ret_policy)
+{
+	int ret = conf_file_open(c, &c->policy, text, size);
+
+	if (!ret && site)
+		ret = open_path(c, &c->site, site);
+	if (!ret)
+		ret = load(c, ret_policy);
+	conf_file_close(&c->site);
+	conf_file_close(&c->policy);
+	return ret;
+}
+
 int tg_policy_parse(const char *text, size_t size, const char *name, struct tg_policy **ret_policy,
 		    struct tg_error *e)
 {
-	struct conf c = { .policy.name = name, .e = e };
-	int ret;
+	return tg_policy_parse_with(text, size, name, NULL, ret_policy, e);
+}
 
-	ret = conf_file_open(&c, &c.policy, text, size);
-	if (!ret)
-		ret = load(&c, ret_policy);
-	conf_file_close(&c.policy);
-	return ret;
+int tg_policy_parse_with(const char *text, size_t size, const char *name, const char *site,
+			 struct tg_policy **ret_policy, struct tg_error *e)
+{
+	struct conf c = { .policy.name = name, .e = e };
+
+	return parse(&c, text, size, site, ret_policy);
+}
+
+int tg_policy_parse_rules(const char *text, size_t size, const char *name, struct tg_policy **ret_policy,
+			  struct tg_error *e)
+{
+	struct conf c = { .policy.name = name, .rules_only = true, .e = e };
+
+	return parse(&c, text, size, NULL, ret_policy);
 }

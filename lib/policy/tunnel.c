@@ -566,7 +566,7 @@ static int check_dummies(const struct conf *c, const config_setting_t *s, const 
 	const struct tg_peer *without = peer_without_target(t);
 	const char *defence = tg_defence_name(class->defence);
 
-	if (!tg_defence_has_dummies(class->defence))
+	if (!tg_defence_has_dummies(class->defence) || c->rules_only)
 		return 0;
 	if (IN6_IS_ADDR_UNSPECIFIED(&t->dummy_source))
 		return conf_fail(c, s, "%s class '%s' in a tunnel without a source for dummies, expected %s",
@@ -696,11 +696,22 @@ static const config_setting_t *find_site(const struct conf *c, const char *name)
 	return NULL;
 }
 
+/* Keys, addresses and peers. */
+static int parse_link(struct conf_group *g, struct tg_tunnel *t)
+{
+	int ret = parse_device(g, t);
+
+	if (!ret)
+		ret = parse_rotation(g, t);
+	return ret ? ret : parse_dummy(g, t);
+}
+
 int policy_parse_tunnel(struct conf *c, const config_setting_t *s, struct tg_tunnel *t)
 {
 	const config_setting_t *mtu, *budget;
 	struct conf_group g;
-	int64_t value = DEFAULT_MTU;
+	/* the site file may have a larger one than the default */
+	int64_t value = c->rules_only ? TG_MAX_CELL : DEFAULT_MTU;
 	int ret;
 
 	t->line = config_setting_source_line(s);
@@ -710,15 +721,12 @@ int policy_parse_tunnel(struct conf *c, const config_setting_t *s, struct tg_tun
 	if (ret)
 		return ret;
 	g.site = find_site(c, t->name);
-	ret = parse_device(&g, t);
-	if (!ret)
-		ret = parse_rotation(&g, t);
+	if (!c->rules_only)
+		ret = parse_link(&g, t);
 	mtu = conf_get_site(&g, "mtu");
 	if (!ret && mtu)
 		ret = conf_integer(c, mtu, MIN_MTU, TG_MAX_CELL, &value);
 	t->mtu = (unsigned)value;
-	if (!ret)
-		ret = parse_dummy(&g, t);
 	budget = conf_get_site(&g, "budget");
 	if (!ret && budget)
 		ret = policy_parse_budget(c, budget, &t->budget);

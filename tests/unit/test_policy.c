@@ -611,6 +611,48 @@ TEST(policy, each_bad_site_file_has_its_message)
 	CU_ASSERT(count >= 11);
 }
 
+/* What cannot be in force here says what it matches all the same. */
+TEST(policy, rules_are_read_without_a_device)
+{
+	static const char text[] =
+		"version = 1; name = \"t\"; policy_version = 1L; profile = \"lab\";\n"
+		"tunnels = ( { name = \"tg0\"; mtu = 1400; external = 7;\n"
+		"	classes = ( { name = \"c\"; defence = \"constant\"; cell = 1280; period = \"5ms\";\n"
+		"		session = \"2s\"; idle = \"1s\"; } ); } );\n"
+		"rules = ( { tunnel = \"tg0\"; class = \"c\"; to = ( \"10.90.0.0/16\" ); } );\n";
+	struct tg_policy *policy = NULL;
+	struct tg_error e = { "" };
+
+	CU_ASSERT_EQUAL(tg_policy_parse_with(text, strlen(text), "t.conf", NULL, &policy, &e), -EINVAL);
+	CU_ASSERT_PTR_NULL(policy);
+	CU_ASSERT_EQUAL_FATAL(tg_policy_parse_rules(text, strlen(text), "t.conf", &policy, &e), 0);
+	CU_ASSERT_EQUAL(policy->fail, TG_FAIL_CLOSED);
+	CU_ASSERT_EQUAL(policy->rule_count, 1);
+	CU_ASSERT_EQUAL(policy->tunnels[0].peer_count, 0);
+	CU_ASSERT_STRING_EQUAL(tg_tunnel_device(&policy->tunnels[0]), "tg0");
+	tg_policy_free(policy);
+	/* the rest is looked at as ever */
+	CU_ASSERT_EQUAL(tg_policy_parse_rules("version = 3;", 12, "t.conf", &policy, &e), -EINVAL);
+}
+
+TEST(policy, a_text_goes_with_a_site_file)
+{
+	static const char site[] = "tests/policies/site/bad-unknown-tunnel.conf";
+	static const char none[] = "tests/policies/none.conf";
+	char *text = read_text(GOOD);
+	size_t size = text ? strlen(text) : 0;
+	struct tg_policy *policy = NULL;
+	struct tg_error e = { "" };
+
+	CU_ASSERT_PTR_NOT_NULL_FATAL(text);
+	CU_ASSERT_EQUAL(tg_policy_parse_with(text, size, "t.conf", site, &policy, &e), -EINVAL);
+	CU_ASSERT_PTR_NOT_NULL(strstr(e.message, site));
+	CU_ASSERT_EQUAL(tg_policy_parse_with(text, size, "t.conf", none, &policy, &e), -ENOENT);
+	CU_ASSERT_EQUAL_FATAL(tg_policy_parse_rules(text, size, "t.conf", &policy, &e), 0);
+	tg_policy_free(policy);
+	free(text);
+}
+
 /* ---- the manual ---- */
 
 /* The next literal block from *p on. */

@@ -19,6 +19,8 @@
 
 /* ---- run state (state.c) ---- */
 
+#define STATE_TEXT "policy.text" /* in run_dir: of a policy that tg-load apply puts in force; for a moment */
+
 /* Takes the instance's lock (waits up to 30 s), making run_dir if need be. Returns the descriptor in *ret_fd.
  */
 int state_lock(const char *run_dir, int *ret_fd, struct tg_error *e);

@@ -201,8 +201,8 @@ int state_save(const char *run_dir, const char *policy, const char *site, struct
 
 int state_remove(const char *run_dir, struct tg_error *e)
 {
-	static const char *const names[] = { "policy.conf",   "policy.conf.new", "site.conf",
-					     "site.conf.new", STATE_LOCKDOWN,    HEALTH_FILE };
+	static const char *const names[] = { "policy.conf",  "policy.conf.new", "site.conf", "site.conf.new",
+					     STATE_LOCKDOWN, HEALTH_FILE,       STATE_TEXT };
 	int ret = 0;
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]) && !ret; i++)

@@ -17,36 +17,14 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "commands.h"
+#include "apply.h"
 #include "common/untrusted.h"
-#include "session.h"
 #include "tensorguard/base64.h"
 #include "tensorguard/file.h"
-#include "tensorguard/signed_policy.h"
-#include "trust/policy.h"
 
 #define SITE_FILE "/etc/tensorguard/site.conf"
 
 enum { SMALL_MAX = 16384, PIN_FORMAT = 1 };
-
-/* Who this device is, as root remembers it. */
-struct pin {
-	char agent[TG_ID_LEN], fleet[TG_ID_LEN];
-	struct tg_bytes key;
-};
-
-struct apply {
-	struct session session;
-	const char *state_dir;
-	char keep[PATH_MAX];		/* STATE_DIR-applied */
-	char text[PATH_MAX];		/* the policy's text in it */
-	bool pinned, has_kept, has_offer;
-	struct pin pin;
-	struct tg_signed_policy kept, offer;
-	char revoked[TRUST_POLICY_REASON_LEN]; /* why, or "" */
-	char offer_error[sizeof(((struct tg_error *)0)->message)]; /* why the offer is not taken, or "" */
-	const char *done;		/* for the operator */
-};
 
 static int read_below(const struct apply *a, const char *folder, const char *name, size_t max,
 		      struct tg_bytes *ret_bytes, struct tg_error *e)
@@ -70,9 +48,8 @@ static int keep_path(const struct apply *a, const char *name, char ret_path[stat
 	return 0;
 }
 
-static int open_keep(struct apply *a, struct tg_error *e)
+int apply_find_keep(struct apply *a, struct tg_error *e)
 {
-	struct stat st;
 	size_t len = strlen(a->state_dir);
 
 	while (len > 1 && a->state_dir[len - 1] == '/')
@@ -80,13 +57,23 @@ static int open_keep(struct apply *a, struct tg_error *e)
 	if (snprintf(a->keep, sizeof(a->keep), "%.*s-applied", (int)len, a->state_dir) >=
 	    (int)sizeof(a->keep))
 		return tg_error(e, -ENAMETOOLONG, "%s: the path is too long", a->state_dir);
+	return keep_path(a, "policy.conf", a->text, e);
+}
+
+static int open_keep(struct apply *a, struct tg_error *e)
+{
+	struct stat st;
+	int ret = apply_find_keep(a, e);
+
+	if (ret)
+		return ret;
 	if (mkdir(a->keep, 0700) && errno != EEXIST)
 		return tg_error(e, -errno, "%s: %s", a->keep, strerror(errno));
 	if (lstat(a->keep, &st))
 		return tg_error(e, -errno, "%s: %s", a->keep, strerror(errno));
 	if (!S_ISDIR(st.st_mode) || st.st_uid != 0 || st.st_mode & 022)
 		return tg_error(e, -EPERM, "%s: expected a folder that root alone can write to", a->keep);
-	return keep_path(a, "policy.conf", a->text, e);
+	return 0;
 }
 
 static int parse_pin(const struct tg_bytes *text, struct pin *ret_pin, struct tg_error *e)
@@ -199,19 +186,27 @@ static struct tg_policy_holder holder_of(const struct apply *a)
 					  .floor = a->has_kept ? a->kept.version : 0 };
 }
 
-static int load_kept(struct apply *a, struct tg_error *e)
+int apply_read_kept(struct apply *a, struct tg_error *e)
 {
-	struct tg_policy_holder holder = holder_of(a);
 	struct tg_bytes text = { 0 };
 	char path[PATH_MAX];
 	int ret = keep_path(a, "policy.json", path, e);
 
 	if (!ret)
 		ret = tg_file_read(path, TG_SIGNED_POLICY_MAX, &text, e);
-	if (ret)
-		return ret == -ENOENT ? 0 : ret;
-	ret = tg_signed_policy_decode(text.data, text.len, &a->kept, e);
+	if (!ret)
+		ret = tg_signed_policy_decode(text.data, text.len, &a->kept, e);
 	tg_bytes_free(&text);
+	return ret;
+}
+
+static int load_kept(struct apply *a, struct tg_error *e)
+{
+	struct tg_policy_holder holder = holder_of(a);
+	int ret = apply_read_kept(a, e);
+
+	if (ret == -ENOENT)
+		return 0;
 	if (!ret && tg_signed_policy_verify(&a->kept, &holder, e))
 		ret = tg_error_prefix(e, -EKEYREJECTED, "%s/policy.json", a->keep);
 	a->has_kept = !ret;
@@ -269,14 +264,40 @@ static void load_revoked(struct apply *a)
 
 /* ---- bringing about ---- */
 
-static int write_text(const struct apply *a, const struct tg_signed_policy *policy, struct tg_error *e)
+static bool is_there(const char *path, const struct tg_bytes *text)
 {
-	return tg_file_replace(a->text, policy->text.data, policy->text.len, 0600, e);
+	struct tg_bytes old = { 0 };
+	bool same = !tg_file_read(path, text->len, &old, NULL) && old.len == text->len &&
+		    !memcmp(old.data, text->data, old.len);
+
+	tg_bytes_free(&old);
+	return same;
 }
 
-/* The device's own settings: those in force, else the operator's. */
-static int choose_site(const struct apply *a, const char *given, char **ret_site, struct tg_error *e)
+/* The same bytes are not written again: at boot the disk may be full, or read-only. */
+int apply_place_text(struct apply *a, const struct tg_signed_policy *policy, const char **ret_path,
+		     struct tg_error *e)
 {
+	const struct tg_bytes *text = &policy->text;
+	struct tg_error why;
+	int ret = 0;
+
+	if (is_there(a->text, text) || !tg_file_replace(a->text, text->data, text->len, 0600, &why)) {
+		*ret_path = a->text;
+		return 0;
+	}
+	snprintf(a->keep_error, sizeof(a->keep_error), "%s", why.message);
+	snprintf(a->spare, sizeof(a->spare), "%.*s/" STATE_TEXT, PATH_MAX - (int)sizeof("/" STATE_TEXT),
+		 a->session.in.run_dir);
+	ret = tg_file_replace(a->spare, text->data, text->len, 0600, e);
+	if (!ret)
+		*ret_path = a->spare;
+	return ret;
+}
+
+int apply_choose_site(const struct apply *a, char **ret_site, struct tg_error *e)
+{
+	const char *given = a->options->site;
 	char *policy = NULL, *site = NULL;
 	int ret = 0;
 
@@ -295,49 +316,15 @@ static int put_in_force(struct apply *a, const struct tg_signed_policy *policy, 
 {
 	char reason[LOCKDOWN_REASON_LEN];
 	bool locked = lockdown_is_on(a->session.in.run_dir, reason), same = false;
-	int ret = write_text(a, policy, e);
+	const char *text;
+	int ret = apply_place_text(a, policy, &text, e);
 
 	if (!ret && !state_check_up(a->session.in.run_dir, NULL))
-		ret = state_same(a->session.in.run_dir, a->text, site, &same, e);
+		ret = state_same(a->session.in.run_dir, text, site, &same, e);
 	if (ret || (same && !locked))
 		return ret;
-	ret = session_switch(&a->session, a->text, site, e);
+	ret = session_switch(&a->session, text, site, e);
 	return ret ? ret : lockdown_unmark(a->session.in.run_dir, e);
-}
-
-/* What runs and, if that is another one, what the lockdown names. */
-static int lock_down(struct apply *a, const struct tg_signed_policy *policy, const char *reason,
-		     const char *site, struct tg_error *e)
-{
-	struct tg_policy *running = NULL, *named = NULL;
-	const char *run_dir = a->session.in.run_dir;
-	bool up = !state_check_up(run_dir, NULL);
-	int ret = 0;
-
-	if (policy) {
-		ret = write_text(a, policy, e);
-		if (!ret)
-			ret = tg_policy_load(a->text, site, &named, e);
-	}
-	if (!ret && up)
-		ret = state_load(run_dir, &running, e);
-	if (!ret)
-		ret = lockdown_mark(run_dir, reason, e);
-	/* first what is not the running one's: pruning keeps what the last plan has */
-	if (!ret && running)
-		ret = instance_lock_down(&a->session.in, running, e);
-	if (!ret && named)
-		ret = running ? instance_black_out(&a->session.in, named, e)
-			      : instance_lock_down(&a->session.in, named, e);
-	/* so that the agent has something to serve, and the next policy something to replace */
-	if (!ret && named && !running)
-		ret = state_save(run_dir, a->text, site, e);
-	if (!ret && !named && !running)
-		lockdown_unmark(run_dir, NULL);
-	tg_policy_free(running);
-	tg_policy_free(named);
-	a->done = "locked";
-	return ret;
 }
 
 static int take_away(struct apply *a, struct tg_error *e)
@@ -373,7 +360,7 @@ static int enforce(struct apply *a, const struct tg_signed_policy *policy, const
 	snprintf(reason, sizeof(reason), "the Platform's policy version %lld says so",
 		 (long long)policy->version);
 	if (policy->kind == TG_POLICY_LOCKDOWN)
-		return lock_down(a, policy, reason, site, e);
+		return apply_lock_down(a, policy, reason, site, e);
 	a->done = "up";
 	return put_in_force(a, policy, site, e);
 }
@@ -387,11 +374,11 @@ static int go_on(struct apply *a, const char *site, struct tg_error *e)
 	if (kept->not_after > time(NULL) || kept->offline == TG_OFFLINE_HOLD ||
 	    kept->kind == TG_POLICY_LOCKDOWN)
 		return enforce(a, kept, site, e);
-	if (kept->offline == TG_OFFLINE_OPEN)
+	if (apply_ended_open(a))
 		return take_away(a, e);
 	snprintf(reason, sizeof(reason), "policy version %lld has ended, and nothing newer has come",
 		 (long long)kept->version);
-	return lock_down(a, kept, reason, site, e);
+	return apply_lock_down(a, kept, reason, site, e);
 }
 
 /* A new policy that cannot be put in force leaves the old one there; a lockdown that fails half-way stays as
@@ -410,8 +397,9 @@ static int take_offer(struct apply *a, const char *site, struct tg_error *e)
 			why.message);
 }
 
-static int fall_back(struct apply *a, const struct agent_options *options, struct tg_error *e)
+static int fall_back(struct apply *a, struct tg_error *e)
 {
+	const struct agent_options *options = a->options;
 	int ret;
 
 	if (!options->policy) {
@@ -423,31 +411,34 @@ static int fall_back(struct apply *a, const struct agent_options *options, struc
 	return ret ? ret : session_up(&a->session, options->policy, options->site, e);
 }
 
-static int decide(struct apply *a, const struct agent_options *options, struct tg_error *e)
+static int decide(struct apply *a, struct tg_error *e)
 {
 	const struct tg_signed_policy *known = a->has_offer ? &a->offer : a->has_kept ? &a->kept : NULL;
 	char *site = NULL, reason[LOCKDOWN_REASON_LEN];
-	int ret = choose_site(a, options->site, &site, e);
+	int ret = apply_choose_site(a, &site, e);
 
 	snprintf(reason, sizeof(reason), "the Platform refuses this device: %s", a->revoked);
 	if (!ret && a->revoked[0])
-		ret = lock_down(a, known, reason, site, e);
+		ret = apply_lock_down(a, known, reason, site, e);
 	else if (!ret && a->has_offer)
 		ret = take_offer(a, site, e);
 	else if (!ret && a->has_kept)
 		ret = go_on(a, site, e);
 	else if (!ret)
-		ret = fall_back(a, options, e);
+		ret = fall_back(a, e);
 	free(site);
 	return ret;
 }
 
 /* ---- the command ---- */
 
+/* The revocation first: it holds whatever else can be loaded. */
 static int load_all(struct apply *a, struct tg_error *e)
 {
-	int ret = open_keep(a, e);
+	int ret;
 
+	load_revoked(a);
+	ret = open_keep(a, e);
 	if (!ret)
 		ret = load_pin(a, e);
 	if (!ret && !a->pinned)
@@ -455,8 +446,6 @@ static int load_all(struct apply *a, struct tg_error *e)
 	/* not enrolled, or by an agent that knew nothing of policies */
 	if (ret == -ENOENT)
 		ret = 0;
-	if (!ret)
-		load_revoked(a);
 	if (ret || !a->pinned)
 		return ret;
 	ret = load_kept(a, e);
@@ -470,9 +459,11 @@ static int print_done(const struct tg_cli *cli, const struct apply *a, struct tg
 	const struct tg_signed_policy *policy = a->has_offer ? &a->offer : a->has_kept ? &a->kept : NULL;
 
 	if (cli->json)
-		return tg_cli_print_json(json_pack("{s:s, s:I, s:s?}", "state", a->done, "policy_version",
+		return tg_cli_print_json(json_pack("{s:s, s:I, s:s?, s:s*}", "state", a->done,
+						   "policy_version",
 						   (json_int_t)(policy ? policy->version : 0), "refused",
-						   a->offer_error[0] ? a->offer_error : NULL),
+						   a->offer_error[0] ? a->offer_error : NULL, "not_kept",
+						   a->keep_error[0] ? a->keep_error : NULL),
 					 e);
 	return 0;
 }
@@ -485,28 +476,50 @@ static void clear(struct apply *a)
 	free(a);
 }
 
+static int load_and_decide(struct apply *a, struct tg_error *e)
+{
+	struct tg_error why = { "" };
+	int loaded = load_all(a, &why), ret = 0;
+
+	/* a revocation is not for what can be loaded alone */
+	if (!loaded || a->revoked[0])
+		ret = decide(a, e);
+	return !ret && loaded ? tg_error(e, loaded, "%s", why.message) : ret;
+}
+
+/* Whatever goes wrong from the lock on, nothing that is to stay in gets out because of it. */
+static int run(struct apply *a, const struct tg_cli *cli, struct tg_error *e)
+{
+	int ret = state_lock(a->options->run_dir, &a->session.lock_fd, e);
+
+	if (!ret)
+		ret = load_and_decide(a, e);
+	if (ret)
+		return apply_stay_closed(a, ret, e);
+	ret = print_done(cli, a, e);
+	/* what is in force is enforced; but somebody should look at this */
+	if (!ret && a->offer_error[0])
+		ret = tg_error(e, TG_CLI_REPORTED, "%s", a->offer_error);
+	else if (!ret && a->keep_error[0])
+		ret = tg_error(e, TG_CLI_REPORTED, "%s", a->keep_error);
+	return ret;
+}
+
 int cmd_apply(struct tg_cli *cli, struct tg_error *e)
 {
-	const struct agent_options *options = agent_options(cli);
 	struct apply *a = calloc(1, sizeof(*a));
 	int ret;
 
 	if (!a)
 		return tg_error(e, -ENOMEM, "out of memory");
-	a->state_dir = options->state_dir ? options->state_dir : TRUST_DIRECTORY;
+	a->options = agent_options(cli);
+	a->state_dir = a->options->state_dir ? a->options->state_dir : TRUST_DIRECTORY;
 	ret = session_open(&a->session, cli, e);
 	a->session.falls_closed = true;
 	if (!ret)
-		ret = state_lock(options->run_dir, &a->session.lock_fd, e);
-	if (!ret)
-		ret = load_all(a, e);
-	if (!ret)
-		ret = decide(a, options, e);
-	if (!ret)
-		ret = print_done(cli, a, e);
-	/* what is in force is enforced; but somebody should look at this */
-	if (!ret && a->offer_error[0])
-		ret = tg_error(e, TG_CLI_REPORTED, "%s", a->offer_error);
+		ret = run(a, cli, e);
+	if (a->spare[0])
+		unlink(a->spare);
 	session_close(&a->session);
 	clear(a);
 	return ret;

@@ -90,6 +90,7 @@ static int undo_up(struct session *s, int err, struct tg_error *e)
 	if (!ret)
 		ret = instance_bring_down(&s->in, &undo);
 	s->removed = !ret;
+	s->closed = false;
 	return ret ? also_failed(e, err, "undoing it", &undo) : err;
 }
 
@@ -97,7 +98,7 @@ static int undo_up(struct session *s, int err, struct tg_error *e)
  * Nobody is there to see that the service's start has failed: the device must not be open until somebody is.
  * In a lockdown whatever the policy says of failing; its mark stays.
  */
-static int fall_closed(struct session *s, struct tg_policy *policy, bool locked, int err, struct tg_error *e)
+int session_fall_closed(struct session *s, struct tg_policy *policy, bool locked, int err, struct tg_error *e)
 {
 	struct tg_error undo = { "" };
 	struct tg_error first = *e;
@@ -106,6 +107,7 @@ static int fall_closed(struct session *s, struct tg_policy *policy, bool locked,
 	if (!ret && !locked)
 		ret = state_remove(s->in.run_dir, &undo);
 	s->removed = !ret && !locked;
+	s->closed = !ret;
 	if (ret)
 		return also_failed(e, err, "blocking what the policy matches", &undo);
 	return tg_error(
@@ -121,7 +123,7 @@ static int first_failed(struct session *s, struct tg_policy *policy, bool begun,
 	bool locked = lockdown_is_on(s->in.run_dir, reason);
 
 	if (policy && (locked || (s->falls_closed && policy->fail == TG_FAIL_CLOSED)))
-		return fall_closed(s, policy, locked, err, e);
+		return session_fall_closed(s, policy, locked, err, e);
 	s->removed = !locked;
 	return begun ? undo_up(s, err, e) : err;
 }

@@ -12,6 +12,7 @@ struct session {
 	int lock_fd;		/* state_lock()'s; -1: not taken */
 	bool removed;		/* nothing is left: the lock file goes as well */
 	bool falls_closed; /* a first start that fails leaves what a fail-closed policy matches blocked */
+	bool closed;		/* so it has */
 	char name[TG_NAME_LEN];	/* of the policy that was put in force */
 	uint64_t version;
 };
@@ -27,5 +28,9 @@ int session_up(struct session *session, const char *policy_file, const char *sit
  * stays. */
 int session_switch(struct session *session, const char *policy_file, const char *site_file,
 		   struct tg_error *e);
+/* With the lock and nothing up: what the policy matches is blocked, and nothing else is left. `locked`: in a
+ * lockdown, whose mark stays. Returns `err`, and says in `e` what has come of it. */
+int session_fall_closed(struct session *session, struct tg_policy *policy, bool locked, int err,
+			struct tg_error *e);
 
 #endif

@@ -116,20 +116,17 @@ static void greet(const struct tunnel *t)
 }
 
 /*
- * Who is awaited, and the last handshake of each: any other one is of the next key, as a look at the device
- * comes right before. That a peer is there is not asked again: each has just said so.
+ * Who is awaited, and the last handshake of each by the look at the device that this step began with: another
+ * one is of the next key. A look more would take its time from the peers'.
  */
-static int note_peers(struct tunnel *t, uint64_t now, struct tg_error *e)
+static void await_live(struct tunnel *t, uint64_t now)
 {
-	if (!tunnel_look(t))
-		return tg_error(e, -ENODEV, "the device is gone");
 	for (size_t i = 0; i < t->state.count; i++) {
 		struct link *l = &t->links[i];
 
 		l->peer->awaited = is_live(l, now);
 		l->peer->before = tunnel_handshake_ns(t, l);
 	}
-	return keys_mark(t->conf, &t->state, e);
 }
 
 /* The key first, the mark of it before: whoever comes after a crash finds out by the device which one it has.
@@ -144,7 +141,8 @@ static void switch_over(struct tunnel *t, uint64_t now)
 		rotate_yield(&t->rotate, true, (uint32_t)draw_number(), now);
 		return;
 	}
-	ret = note_peers(t, now, &e);
+	await_live(t, now);
+	ret = keys_mark(t->conf, &t->state, &e);
 	if (!ret)
 		ret = device_configure(t->keys->net, t->conf, t->backend, &t->state, &t->status, KEYS_NEXT,
 				       &e);
@@ -253,15 +251,6 @@ void change_step(struct tunnel *t, uint64_t now)
 
 /* ---- after a start ---- */
 
-/* A mark that does not say who is awaited: whoever may be there, from now on. It goes back if in doubt. */
-static void await_all(struct tunnel *t, uint64_t now)
-{
-	for (size_t i = 0; i < t->state.count; i++) {
-		t->links[i].peer->awaited = is_live(&t->links[i], now);
-		t->links[i].peer->before = tunnel_handshake_ns(t, &t->links[i]);
-	}
-}
-
 /* The next key may be in the device, and the process that put it there is gone. */
 static void go_on(struct tunnel *t, uint64_t now)
 {
@@ -272,8 +261,9 @@ static void go_on(struct tunnel *t, uint64_t now)
 	t->lock_fd = keys_lock(t->keys);
 	if (t->lock_fd < 0)
 		return;
+	/* where it does not say, a handshake from now on: if in doubt it goes back */
 	if (keys_mark_load(t->conf, &t->state, NULL))
-		await_all(t, now);
+		await_live(t, now);
 	t->switched_ms = now;
 	rotate_switched(&t->rotate, now);
 	greet(t);

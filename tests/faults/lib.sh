@@ -14,8 +14,10 @@ STORY_FIRST_LIFETIME=86400
 # shellcheck source=scripts/lib/story.sh
 . scripts/lib/story.sh
 GATEWAY_AGENT=$STORY_USER
-# how long a fault may last after it was mended: who repairs waits up to 30 s after failures, a syncing agent as long
+# how long a fault may last after it was mended: who repairs waits up to 30 s after failures
 MEND=150
+# a syncing agent that has failed for long waits up to 300 s and a quarter of that
+HEARD=400
 VAULT_USER=daemon
 
 # shellcheck disable=SC2317 # by the trap
@@ -198,7 +200,7 @@ holds_after()
 	WORKS_MS=$(($(now_ms) - BEGAN))
 	for robot in "$@"; do
 		till 15 well "$robot" || echo "# slow: $robot: $(shown "$robot" .heartbeat | jq -c .)"
-		till $MEND well "$robot" || bad="$bad the Platform does not hear that $robot is well: $(shown "$robot" .heartbeat);"
+		till $HEARD well "$robot" || bad="$bad the Platform does not hear that $robot is well: $(shown "$robot" .heartbeat);"
 	done
 	WELL_MS=$(($(now_ms) - BEGAN))
 	for robot in "$@"; do

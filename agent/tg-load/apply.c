@@ -256,6 +256,8 @@ static void load_revoked(struct apply *a)
 		return;
 	snprintf(a->revoked, sizeof(a->revoked), "%.*s", text.len ? (int)text.len : 1,
 		 text.len ? (const char *)text.data : "?");
+	/* what follows is trust's own */
+	a->revoked[1 + strcspn(a->revoked + 1, "\n")] = '\0';
 	for (char *c = a->revoked; *c; c++)
 		if (*c < ' ' || *c > '~')
 			*c = '?';

@@ -372,14 +372,15 @@ static int renew(const struct trust_renewal *renewal, struct trust_draft *draft,
 }
 
 /* A note that cannot be written is no reason to go on asking: whoever called knows it. */
-static int note_refusal(const struct trust_identity *identity, const char *reason, int ret,
-			struct tg_error *e)
+static int note_refusal(const struct trust_renewal *renewal, const struct trust_identity *identity,
+			const char *reason, struct tg_error *e)
 {
-	struct tg_error written;
+	struct tg_error second;
 
-	if (trust_refused(identity, reason, &written))
-		tg_error_prefix(e, ret, "%s", written.message);
-	return ret;
+	if (!trust_revoked_note(renewal->directory, identity, reason, &second))
+		return -EKEYREVOKED;
+	snprintf(renewal->unnoted, TRUST_REASON_LEN, "%s", reason);
+	return tg_error_prefix(e, -EKEYREVOKED, "%s", second.message);
 }
 
 static int renew_locked(const struct trust_renewal *renewal, struct trust_draft *draft,
@@ -395,9 +396,7 @@ static int renew_locked(const struct trust_renewal *renewal, struct trust_draft 
 				identity->refused);
 	x.event_log = event_log_of(identity);
 	ret = renew(renewal, draft, identity, &x, e);
-	if (ret == -EKEYREVOKED)
-		trust_revoked_note(renewal->directory, x.reason, NULL);
-	return ret == -EKEYREVOKED ? note_refusal(identity, x.reason, ret, e) : ret;
+	return ret == -EKEYREVOKED ? note_refusal(renewal, identity, x.reason, e) : ret;
 }
 
 int trust_renew(const struct trust_renewal *renewal, struct trust_identity *ret_identity, struct tg_error *e)

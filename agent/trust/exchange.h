@@ -33,11 +33,13 @@ struct trust_renewal {
 	const char *directory;
 	const struct tg_bytes *secret;	/* of the key, without a TPM */
 	const atomic_bool *stop;	/* gives up soon after it becomes true; NULL: never */
+	char *unnoted; /* TRUST_REASON_LEN: why the Platform refuses this device, where no note took it */
 };
 
 /*
  * A new TLS key and certificate for the identity that is in force, which the new one replaces. When the
- * Platform refuses it for good, that is remembered beside the identity.
+ * Platform refuses it for good, that is noted for tg-load apply and beside the identity, or left in
+ * `unnoted`.
  */
 int trust_renew(const struct trust_renewal *renewal, struct trust_identity *ret_identity, struct tg_error *e);
 

@@ -83,9 +83,36 @@ int trust_policy_save(const char *directory, const struct tg_signed_policy *poli
 
 /* ---- revocation ---- */
 
-int trust_revoked_note(const char *directory, const char *reason, struct tg_error *e)
+int trust_revoked_note(const char *directory, const struct trust_identity *identity, const char *reason,
+		       struct tg_error *e)
 {
-	return put(directory, TRUST_REVOKED_FILE, reason, strnlen(reason, TRUST_POLICY_REASON_LEN - 1), e);
+	char text[TRUST_POLICY_REASON_LEN];
+	int len = snprintf(text, sizeof(text), "%.*s\ngeneration %u\n", TRUST_REASON_LEN - 1, reason,
+			   identity->generation);
+	int ret = put(directory, TRUST_REVOKED_FILE, text, (size_t)len, e);
+
+	return ret ? ret : trust_refused(identity, reason, e);
+}
+
+int trust_revoked_load(const char *directory, struct trust_revocation *ret_revocation, struct tg_error *e)
+{
+	struct trust_revocation revocation = { .generation = 0 };
+	struct tg_bytes bytes = { 0 };
+	char text[TRUST_POLICY_REASON_LEN];
+	int ret = get(directory, TRUST_REVOKED_FILE, sizeof(text) - 1, &bytes, e);
+	size_t line;
+
+	if (ret)
+		return ret;
+	snprintf(text, sizeof(text), "%.*s", (int)bytes.len, bytes.data ? (const char *)bytes.data : "");
+	tg_bytes_free(&bytes);
+	line = strcspn(text, "\n");
+	snprintf(revocation.reason, sizeof(revocation.reason), "%.*s", line ? (int)line : 1,
+		 line ? text : "?");
+	if (sscanf(text + line, "\ngeneration %u", &revocation.generation) != 1)
+		revocation.generation = 0;
+	*ret_revocation = revocation;
+	return 0;
 }
 
 int trust_revoked_remove(const char *directory, struct tg_error *e)

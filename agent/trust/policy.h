@@ -3,7 +3,8 @@
  * What the agent keeps of policies, in STATE_DIR/policy, mode 0700:
  *
  *	policy.json	the signed policy that the Platform gave last; verified each time that it is read
- *	revoked		why the Platform refuses this device for good; only then
+ *	revoked		only when the Platform refuses this device for good: why, and in a second line which
+ *			generation of its identity
  *	sync.json	how the last request ended; its time of modification is that of the last one
  *
  * Each is replaced as a whole. tg-load apply reads the first two.
@@ -24,7 +25,21 @@ int trust_policy_load(const char *directory, const struct trust_identity *identi
 		      struct tg_signed_policy *ret_policy, struct tg_error *e);
 int trust_policy_save(const char *directory, const struct tg_signed_policy *policy, struct tg_error *e);
 
-int trust_revoked_note(const char *directory, const char *reason, struct tg_error *e);
+/*
+ * Notes that the Platform refuses this identity for good: first in `revoked`, by which the device is locked
+ * down, then beside the identity. Whoever is cut off in between, or finds no room for the second, has not
+ * lost the first; without the first there is no second.
+ */
+int trust_revoked_note(const char *directory, const struct trust_identity *identity, const char *reason,
+		       struct tg_error *e);
+
+struct trust_revocation {
+	char reason[TRUST_REASON_LEN];
+	unsigned generation;	/* of the identity that is refused; 0: the note does not say */
+};
+
+/* -ENOENT: there is no note. One that cannot be read is one all the same: another error. */
+int trust_revoked_load(const char *directory, struct trust_revocation *ret_revocation, struct tg_error *e);
 /* Another identity is not revoked. 0 too when there was no note. */
 int trust_revoked_remove(const char *directory, struct tg_error *e);
 

@@ -25,7 +25,7 @@
 /* How often it looks whether the identity or the clock has changed. */
 enum { LOOK_MS = 5000, SOON_MS = 100, FIRST_TRIES_S = 4 };
 
-/* From a failure of tg-load apply to the next try. */
+/* From a failure of tg-load apply, or to note a revocation, to the next try. */
 #define APPLY_AGAIN_NS 30000000000ull
 
 /* The guard reports every ten seconds. */
@@ -53,6 +53,8 @@ struct trust {
 	unsigned generation;		/* of what follows */
 	struct trust_times times;
 	bool refused;
+	char unnoted[TRUST_REASON_LEN]; /* why, as long as that is not on the disk; the worker's as well */
+	uint64_t note_again_ns;		/* by the monotonic clock */
 	bool said_absent;
 	unsigned failures;		/* in a row */
 	uint64_t next_try_ns;		/* by the monotonic clock */
@@ -100,7 +102,7 @@ static void look_in(const struct trust *t, int64_t ms)
 
 static int do_renew(struct trust *t)
 {
-	struct trust_renewal renewal = { t->conf.directory, t->conf.secret, &t->stop };
+	struct trust_renewal renewal = { t->conf.directory, t->conf.secret, &t->stop, t->unnoted };
 	struct trust_identity identity = { 0 };
 	int ret;
 
@@ -419,6 +421,48 @@ static void on_done(evutil_socket_t fd, short events, void *arg)
 	look_in(t, 0);
 }
 
+/* ---- revocation ---- */
+
+/* What is not on the disk is not known to tg-load apply: until it is, the device is not locked down. */
+static void note_revocation(struct trust *t, const struct trust_identity *identity)
+{
+	struct tg_error e;
+
+	if (monotonic_ns() < t->note_again_ns)
+		return;
+	if (trust_revoked_note(t->conf.directory, identity, t->unnoted, &e)) {
+		say(t, "trust: the revocation cannot be noted, next try in %llu s: %s",
+		    APPLY_AGAIN_NS / 1000000000, e.message);
+		t->note_again_ns = monotonic_ns() + APPLY_AGAIN_NS;
+		return;
+	}
+	t->unnoted[0] = '\0';
+	t->note_again_ns = 0;
+	t->apply_due = true;
+}
+
+/* There are two notes of it, or none: a kill or a full disk may have left one alone, and then there was no
+ * lockdown, or there is an end to it with the next start. */
+static void look_at_notes(struct trust *t, const struct trust_identity *identity, bool same)
+{
+	struct trust_revocation noted = { .generation = 0 };
+	int ret = trust_revoked_load(t->conf.directory, &noted, NULL);
+	bool refused = identity->refused[0];
+
+	if (!same)
+		t->unnoted[0] = '\0';
+	if (refused && ret == -ENOENT)
+		snprintf(t->unnoted, sizeof(t->unnoted), "%s", identity->refused);
+	else if (!refused && !ret && noted.generation == identity->generation)
+		snprintf(t->unnoted, sizeof(t->unnoted), "%s", noted.reason);
+	else if (!refused && !same)
+		trust_revoked_remove(t->conf.directory, NULL);
+	if (!t->unnoted[0])
+		return;
+	give_up(t, t->unnoted);
+	note_revocation(t, identity);
+}
+
 /* ---- looking ---- */
 
 static void take(struct trust *t, const struct trust_identity *identity)
@@ -427,6 +471,7 @@ static void take(struct trust *t, const struct trust_identity *identity)
 
 	t->times = identity->times;
 	t->refused = same && t->refused;
+	look_at_notes(t, identity, same);
 	if (identity->refused[0])
 		give_up(t, identity->refused);
 	else if (!same)
@@ -436,8 +481,6 @@ static void take(struct trust *t, const struct trust_identity *identity)
 		    (long long)trust_left(&t->times, time(NULL)));
 	if (!same)
 		t->failures = 0;
-	if (!same && !identity->refused[0])
-		trust_revoked_remove(t->conf.directory, NULL);
 	t->generation = identity->generation;
 	t->said_absent = false;
 	audit_log_identity(t->audit, identity->agent, identity->generation, t->renewed);
@@ -500,6 +543,7 @@ static void on_timer(evutil_socket_t fd, short events, void *arg)
 {
 	struct trust *t = arg;
 	int64_t ms = LOOK_MS;
+	bool alive;
 	int task;
 
 	(void)fd;
@@ -508,8 +552,9 @@ static void on_timer(evutil_socket_t fd, short events, void *arg)
 		return;
 	look_at_end(t);
 	look_at_failure(t);
+	alive = read_identity(t);
 	ask_apply(t);
-	if (read_identity(t)) {
+	if (alive) {
 		forget_failures(t);
 		ms = next_task(t, &task);
 		if (ms == 0 && !(task == SYNC ? begin_sync(t) : begin_work(t, RENEW)))
@@ -561,7 +606,8 @@ int trust_start(struct event_base *base, const struct trust_conf *conf, struct t
 	t->sync = (struct trust_sync){ .directory = conf->directory,
 				       .secret = conf->secret,
 				       .stop = &t->stop,
-				       .run_dir = conf->run_dir };
+				       .run_dir = conf->run_dir,
+				       .unnoted = t->unnoted };
 	/* what was given earlier, whatever happened in between */
 	t->apply_due = true;
 	if (audit_log_new(&(struct audit_log_conf){ conf->directory, conf->recorded, conf->log, conf->ctx },

@@ -236,14 +236,15 @@ static int take_answer(struct trust_sync *sync, const struct tg_bytes *body, int
 	return ret;
 }
 
-/* For whoever reads the identity next, and for tg-load apply. */
+/* For tg-load apply, and for whoever reads the identity next. */
 static int note_revoked(struct trust_sync *sync, const char *reason, struct tg_error *e)
 {
 	struct tg_error second;
 
-	if (trust_refused(&sync->link->identity, reason, &second) ||
-	    trust_revoked_note(sync->directory, reason, &second))
+	if (trust_revoked_note(sync->directory, &sync->link->identity, reason, &second)) {
+		snprintf(sync->unnoted, TRUST_REASON_LEN, "%s", reason);
 		tg_error_prefix(e, -EKEYREVOKED, "%s", second.message);
+	}
 	sync->news = true;
 	return -EKEYREVOKED;
 }

@@ -19,6 +19,7 @@ struct trust_sync {
 	const struct tg_bytes *secret;	/* of the key, without a TPM */
 	const atomic_bool *stop;	/* gives up soon after it becomes true */
 	const char *run_dir;		/* where the process keys says what it has, or NULL */
+	char *unnoted; /* TRUST_REASON_LEN: why the Platform refuses this device, where no note took it */
 	struct trust_tunnels tunnels;
 	struct tg_sync_heartbeat heartbeat;
 	struct trust_link *link;	/* kept from call to call; trust_sync_close() */
@@ -47,9 +48,9 @@ struct trust_sync {
 };
 
 /*
- * 0; -EKEYREVOKED: the Platform refuses this device for good, which is noted beside the identity and for
- * tg-load apply; else as exchange.h has it. A policy that is refused is no error: the answer's other parts
- * count.
+ * 0; -EKEYREVOKED: the Platform refuses this device for good, which is noted for tg-load apply and beside
+ * the identity, or left to the caller in `unnoted`; else as exchange.h has it. A policy that is refused is no
+ * error: the answer's other parts count.
  */
 int trust_sync(struct trust_sync *sync, struct tg_error *e);
 /* The connection that it goes over, made if there is none: for others that ask the Platform something. */

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Agents whose certificate ended while they could not reach us. TLS lets such a certificate in, by itself it
- * opens nothing: only a renewal may be begun with it, which proves the same TPM with fresh evidence, or,
- * without a TPM, that the key of the last certificate is there; and only for as long as the fleet says.
+ * Agents whose certificate ended while they could not reach us, or has not begun: it was issued while our
+ * clock was ahead. TLS lets such a certificate in, by itself it opens nothing: only a renewal may be begun
+ * with it, which proves the same TPM with fresh evidence, or, without a TPM, that the key of the last
+ * certificate is there; and, of one that has ended, only for as long as the fleet says.
  */
 #include <errno.h>
 #include <time.h>
@@ -20,8 +21,10 @@ static bool is_agent(X509 *cert)
 /* All else about the certificate, its signature first, is checked as ever. */
 int grace_verify(int good, X509_STORE_CTX *ctx)
 {
+	int error = X509_STORE_CTX_get_error(ctx);
+
 	if (good || X509_STORE_CTX_get_error_depth(ctx) != 0 ||
-	    X509_STORE_CTX_get_error(ctx) != X509_V_ERR_CERT_HAS_EXPIRED ||
+	    (error != X509_V_ERR_CERT_HAS_EXPIRED && error != X509_V_ERR_CERT_NOT_YET_VALID) ||
 	    !is_agent(X509_STORE_CTX_get_current_cert(ctx)))
 		return good;
 	X509_STORE_CTX_set_error(ctx, X509_V_OK);
@@ -35,7 +38,7 @@ static const char *judge(const struct store_agent *agent, const struct store_fle
 	bool software = agent->level == TG_ASSURANCE_SOFTWARE;
 	int64_t grace = software ? fleet->grace_software : fleet->grace;
 
-	if (!grace)
+	if (!grace && end <= now)
 		return "certificate-expired";
 	if (software && end != agent->not_after)
 		return "certificate-superseded";

@@ -68,7 +68,8 @@ int foreign_answer(struct evbuffer *output);
 /* When it is there as a whole, and none of it has left: puts ours in its place. Returns the status. */
 int answer_instead(struct evbuffer *output);
 
-/* For SSL_CTX_set_verify(): an agent's certificate that has ended is let in, for grace_reason() to judge. */
+/* For SSL_CTX_set_verify(): an agent's certificate that has ended or not begun is let in, for grace_reason()
+ * to judge. */
 int grace_verify(int good, X509_STORE_CTX *ctx);
 /*
  * Why an agent, request->agent, may not renew a certificate that has ended: "certificate-expired",

@@ -185,6 +185,7 @@ static void refuse(struct request *request, int status, const char *reason, cons
 static int read_client(struct request *request)
 {
 	const X509 *cert = SSL_get0_peer_certificate(request->tls);
+	time_t now = time(NULL);
 	int64_t end;
 
 	if (!cert)
@@ -192,7 +193,7 @@ static int read_client(struct request *request)
 	if (tg_certificate_client(cert, &request->client, NULL) || tg_certificate_end(cert, &end, NULL))
 		return -EINVAL;
 	request->has_client = true;
-	return end <= time(NULL) ? -EKEYEXPIRED : 0;
+	return end <= now || X509_cmp_time(X509_get0_notBefore(cert), &now) > 0 ? -EKEYEXPIRED : 0;
 }
 
 /* Whether the store still wants this agent. True when the request goes on. */
@@ -261,7 +262,8 @@ static bool client_allowed(struct request *request, int ret)
 	if (late)
 		ret = 0;
 	if (ret == -EKEYEXPIRED)
-		refuse(request, 401, "certificate-expired", "the client certificate has expired");
+		refuse(request, 401, "certificate-expired",
+		       "the client certificate has expired, or has not begun");
 	else if (ret)
 		refuse(request, 401, "certificate-without-name", "the client certificate names nobody");
 	else if (!request->has_client)

@@ -98,6 +98,25 @@ TEST(grace, the_same_tpm_recovers)
 	late_free(&l);
 }
 
+/* Issued while the Platform's clock was ahead: it serves for a renewal and for nothing else, whatever the
+ * grace. */
+TEST(grace, one_that_has_not_begun_recovers)
+{
+	const struct tg_client vault = { TG_CLIENT_AGENT, "vaults", "vault-1" };
+	struct tg_bytes body = { (uint8_t *)(uintptr_t) "{}", 2 };
+	struct late l = late_new();
+	struct enrol_client *client;
+
+	X509_free(l.cert);
+	l.cert = ended(l.fixture, l.fake->tls, &vault, -2 * LIFETIME - TG_CLOCK_SKEW_SECONDS - 1);
+	set_grace(l.fixture, "vaults", 0, 0);
+	client = fixture_client(l.fixture, l.cert, l.fake->tls);
+	fixture_expect(client, "/v1/sync", &body, 401, "certificate-expired");
+	enrol_client_close(client);
+	renewed(&l, l.fake, 200, "");
+	late_free(&l);
+}
+
 TEST(grace, ends)
 {
 	struct late l = late_new();

@@ -64,8 +64,8 @@ TEST(events, different_ones_are_different_records)
 /* Somebody sets the clock back and forth while events wait: they go in the order in which they came. */
 TEST(events, the_order_is_that_of_arrival)
 {
-	static const uint64_t times[] = { 1790000000000, 1790000000005, 1789992800000, 1790007200000,
-					  1789992800000, 1 };
+	static const uint64_t times[] = { 1790000000000, 1790000000005, 1789992800000,
+					  1790007200000, 1789992800000, 1 };
 	static struct events events;
 	struct message_event got;
 

@@ -88,7 +88,7 @@ static void look_for_kept(struct apply *a)
 static struct blocked load_known(struct apply *a, bool up, const char *site, struct trouble *t)
 {
 	struct source sources[3] = { { .name = NULL } };
-	struct blocked blocked = { NULL };
+	struct blocked blocked = { .policy = NULL };
 	size_t count = 0;
 
 	look_for_kept(a);
@@ -141,7 +141,7 @@ static void lock_named(struct apply *a, const struct tg_signed_policy *policy, b
 		       struct trouble *t)
 {
 	const struct source source = { "the Platform's policy", policy };
-	struct blocked named = { NULL }, known = { NULL };
+	struct blocked named = { .policy = NULL }, known = { .policy = NULL };
 	struct tg_error why = { "" };
 
 	if (policy)

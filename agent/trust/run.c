@@ -441,16 +441,18 @@ static void note_revocation(struct trust *t, const struct trust_identity *identi
 	t->apply_due = true;
 }
 
-/* There are two notes of it, or none: a kill or a full disk may have left one alone, and then there was no
- * lockdown, or there is an end to it with the next start. */
+/* Both notes of it are there, or none: a kill or a full disk may have left one alone. Without the one for
+ * tg-load apply there is no lockdown; without the other the identity passes for one in force. */
 static void look_at_notes(struct trust *t, const struct trust_identity *identity, bool same)
 {
 	struct trust_revocation noted = { .generation = 0 };
 	int ret = trust_revoked_load(t->conf.directory, &noted, NULL);
 	bool refused = identity->refused[0];
 
-	if (!same)
+	if (!same) {
 		t->unnoted[0] = '\0';
+		t->note_again_ns = 0;
+	}
 	if (refused && ret == -ENOENT)
 		snprintf(t->unnoted, sizeof(t->unnoted), "%s", identity->refused);
 	else if (!refused && !ret && noted.generation == identity->generation)

@@ -65,7 +65,7 @@ serve()
 {
 	: > "$DIR/log"
 	"$BIN/tensorguard-platform" serve --data "$DATA" --listen 127.0.0.1:0 --rate 1000000 \
-		--connections $((AGENTS + 100)) 2> "$DIR/log" &
+		--connections $(($(agents_allowed "$AGENTS" 2> /dev/null) + 100)) 2> "$DIR/log" &
 	PID=$!
 	SERVERS+=("$PID")
 	wait_for grep -q '"event":"listening"' "$DIR/log"

@@ -462,7 +462,7 @@ static int raise_trust(const struct store *s, const struct tg_tgsp_trust *trust,
 	return tg_tgsp_trust_raise(trust, s->floor, e);
 }
 
-int store_raise_trust(const struct store *s, struct tg_error *e)
+int store_raise_trust(struct store *s, struct tg_error *e)
 {
 	return raise_trust(s, s->trust, e);
 }

@@ -114,7 +114,7 @@ int store_pin_root(struct store *store, const struct tg_bytes *root, uint64_t no
 /* New documents: all of them are in force then, or none. Roots that are known already are left out. */
 int store_documents(struct store *store, const struct bundle *bundle, uint64_t now, struct tg_error *e);
 /* The floor, to the versions of the documents in force: errors are those of tg_floor_raise(). */
-int store_raise_trust(const struct store *store, struct tg_error *e);
+int store_raise_trust(struct store *store, struct tg_error *e);
 /* When the Platform, or whoever publishes, was heard of last: 0 is never. */
 uint64_t store_last_contact(const struct store *store);
 

@@ -5,17 +5,18 @@
 
 #include "vault/internal.h"
 
-/* Documents that were kept when the power went, before the floor knew of them. */
-static void hold_trust(struct vault *v)
+/* What the store has and the floor may lack. */
+static void hold(struct vault *v, int (*into_floor)(struct store *store, struct tg_error *e),
+		 const char *failed)
 {
 	struct tg_error e = { "" };
 	int ret;
 
 	pthread_mutex_lock(&v->lock);
-	ret = store_raise_trust(&v->store, &e);
+	ret = into_floor(&v->store, &e);
 	pthread_mutex_unlock(&v->lock);
 	if (ret)
-		vault_report(v, "does not have the trust documents in the floor", NULL, NULL, e.message);
+		vault_report(v, failed, NULL, NULL, e.message);
 }
 
 void vault_tie_floor(struct vault *v)
@@ -35,20 +36,14 @@ void vault_tie_floor(struct vault *v)
 		link_drop(&v->link);
 	if (!ret) {
 		vault_hold_revoked(v);
-		hold_trust(v);
+		/* documents that were kept when the power went, before the floor knew of them */
+		hold(v, store_raise_trust, "does not have the trust documents in the floor");
 	}
 }
 
 void vault_hold_revoked(struct vault *v)
 {
-	struct tg_error e = { "" };
-	int ret;
-
-	pthread_mutex_lock(&v->lock);
-	ret = store_hold_revoked(&v->store, &e);
-	pthread_mutex_unlock(&v->lock);
-	if (ret)
-		vault_report(v, "does not have all that was revoked in the floor", NULL, NULL, e.message);
+	hold(v, store_hold_revoked, "does not have all that was revoked in the floor");
 }
 
 int vault_floor_ready(const struct vault *v, struct tg_error *e)

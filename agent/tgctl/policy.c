@@ -233,7 +233,7 @@ static json_t *lean_json(const struct tg_policy *policy, const struct tg_tunnel 
 		"{s:s, s:I, s:o, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:i, s:i, s:s, s:i, s:f, s:f}", "side",
 		policy->role == TG_ROLE_EDGE ? "up" : "down", "tick_ns", (json_int_t) class->tick_ns, "up_ns",
 		slots_json(&class->up), "down_ns", slots_json(&class->down), "learn_ns",
-		(json_int_t) class->learn_ns, "learn_period_ns", (json_int_t) class->period_ns, "session_ns",
+		(json_int_t)tg_lean_learn_ns(policy, class), "learn_period_ns", (json_int_t) class->period_ns, "session_ns",
 		(json_int_t) class->session_ns, "session_slots", (json_int_t)s.queue.slots, "idle_ns",
 		(json_int_t) class->idle_ns, "delay_budget_ns", (json_int_t) class->budget_ns, "budget_cells",
 		(int)s.queue.budget_cells, "limit_cells", (int)s.queue.limit_cells, "overflow",
@@ -449,7 +449,7 @@ static void show_lean(const struct tg_policy *policy, const struct tg_tunnel *t,
 	putchar(',');
 	show_slots("down", t, class, &class->down);
 	printf("\n    learnt in %s with a cell every %s; session %s (%u cells %s); packets up to %u B\n",
-	       duration(class->learn_ns, learn), duration(class->period_ns, period),
+	       duration(tg_lean_learn_ns(policy, class), learn), duration(class->period_ns, period),
 	       duration(class->session_ns, session), s.queue.slots,
 	       policy->role == TG_ROLE_EDGE ? "up" : "down", tg_class_packet(class));
 	printf("    delay budget %s (%u cells), overflow %s, at most %u cells queued\n",

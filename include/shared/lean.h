@@ -43,13 +43,13 @@ _Static_assert(sizeof(struct tg_hello) == 8, "the smallest dummy has room for it
 struct tg_lean {
 	__u64 tick_ns;		/* the nominal one */
 	__u64 learn_period_ns;	/* between slots while it is learnt */
-	__u32 learn_slots;
+	__u32 learn_slots;	/* of which the last listen_slots count */
 	__u32 first_slots;	/* of a session's first quantum, learn_slots among them */
 	__u32 more_slots;	/* of every further one */
 	__u32 slot_count;	/* per tick: 1..TG_LEAN_SLOTS */
 	__u32 slot_ns[TG_LEAN_SLOTS]; /* when they come, ascending, below tick_ns */
 	__u32 mtu;		/* the longest packet, where cells are shared */
-	__u32 reserved;
+	__u32 listen_slots;
 };
 
 _Static_assert(sizeof(struct tg_lean) == 72, "tg_lean layout");
@@ -63,7 +63,7 @@ struct tg_lean_count {
 	__u64 refused_packets;	/* in them, from addresses that are not that peer's */
 	__u64 lost_cells;	/* of peers */
 	__u64 locked;		/* sessions whose tick was found */
-	__u64 unlocked;		/* those where none was: they have the nominal one from their start on */
+	__u64 unlocked;		/* those where none was for sure: they have the nominal one */
 };
 
 /* The shortest distance of two slots. */
@@ -115,6 +115,13 @@ tg_inline int tg_lean_spend(struct tg_session_state *s, const struct tg_lean *l,
 tg_inline int tg_lean_is_learning(const struct tg_session_state *s)
 {
 	return !s->clock_due_ns;
+}
+
+/* Whether what comes tells the tick. Before that the peer may still learn, and delay what this end answers by other times
+ * than afterwards. */
+tg_inline int tg_lean_listens(const struct tg_session_state *s, const struct tg_lean *l)
+{
+	return tg_lean_is_learning(s) && s->left <= l->first_slots - l->learn_slots + l->listen_slots;
 }
 
 /* Whether it has learnt for as long as it should. */

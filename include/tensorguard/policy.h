@@ -240,9 +240,10 @@ const char *tg_tunnel_device(const struct tg_tunnel *tunnel);
 
 /* The longest packet that a class takes: its cell, unless packets may be cut into several. */
 unsigned tg_class_packet(const struct tg_policy_class *class);
-/* The slots of this end. */
+/* The slots of this end, and how long its sessions learn. */
 const struct tg_policy_slots *tg_lean_slots(const struct tg_policy *policy,
 					    const struct tg_policy_class *class);
+uint64_t tg_lean_learn_ns(const struct tg_policy *policy, const struct tg_policy_class *class);
 
 /* The smallest of these of a tunnel's classes, its MTU if none is smaller: what fits whichever class it ends
  * in. */

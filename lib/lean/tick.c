@@ -73,14 +73,14 @@ struct tg_tick tg_tick_learn(const struct tg_lean *pattern, uint64_t started, co
 	struct waits w;
 	double error;
 
-	if (count < TG_TICK_LEAST)
+	if (!count)
 		return tick;
 	if (count > TG_TICK_MOST)
 		count = TG_TICK_MOST;
 	compute_waits(pattern, &w);
 	error = w.deviation / sqrt((double)count);
 	nominal = best = fit_phase(&w, started, pattern->tick_ns, arrivals, count);
-	for (int step = -TG_TICK_STEPS; step <= TG_TICK_STEPS; step++) {
+	for (int step = -TG_TICK_STEPS; step <= TG_TICK_STEPS && count >= TG_TICK_LEAST; step++) {
 		int64_t away = (int64_t)pattern->tick_ns / TG_TICK_STEP * step;
 		uint64_t period = pattern->tick_ns + (uint64_t)away;
 		struct fit fit = fit_phase(&w, started, period, arrivals, count);
@@ -90,9 +90,12 @@ struct tg_tick tg_tick_learn(const struct tg_lean *pattern, uint64_t started, co
 			tick.period_ns = period;
 		}
 	}
-	tick.found = best.wait < w.mean - SURE_PHASE * error;
-	if (!tick.found)
-		return (struct tg_tick){ .origin_ns = started, .period_ns = pattern->tick_ns };
+	tick.found = count >= TG_TICK_LEAST && best.wait < w.mean - SURE_PHASE * error;
+	if (!tick.found) {
+		/* a guess is better than none: a wrong one costs no more than what it would be without */
+		tick.period_ns = pattern->tick_ns;
+		best = nominal;
+	}
 	tick.origin_ns = started + best.bin * tick.period_ns / TG_TICK_BINS;
 	return tick;
 }

@@ -18,7 +18,10 @@
 #define DEFAULT_LEARN_NS (3 * NS_PER_S)
 #define DEFAULT_LEARN_PERIOD_NS (5 * NS_PER_MS)
 #define DEFAULT_BUDGET_NS (100 * NS_PER_MS)
-enum { MIN_CELL = 96 };		/* beside the headers of a shared cell it must carry something */
+enum {
+	MIN_CELL = 96,		/* beside the headers of a shared cell it must carry something */
+	DOWN_LEARNS = 2,	/* times as long as up */
+};
 
 static int parse_offsets(struct conf_group *g, const char *key, const struct tg_policy_class *class,
 			 struct tg_policy_slots *ret_slots)
@@ -62,9 +65,9 @@ static int parse_times(struct conf_group *g, struct tg_policy_class *class)
 	if (!ret)
 		ret = conf_get_duration(g, "session", CONF_REQUIRED, NS_PER_S, MAX_SESSION_NS,
 					&class->session_ns);
-	if (!ret && class->session_ns < class->learn_ns + class->tick_ns)
-		ret = conf_expected(g->conf, conf_get(g, "session"), "more than learn, %s, and a tick",
-				    tg_duration_text(class->learn_ns, text));
+	if (!ret && class->session_ns < DOWN_LEARNS * class->learn_ns + class->tick_ns)
+		ret = conf_expected(g->conf, conf_get(g, "session"), "more than twice learn, %s, and a tick",
+				    tg_duration_text(DOWN_LEARNS * class->learn_ns, text));
 	if (!ret)
 		ret = conf_get_duration(g, "idle", CONF_REQUIRED, class->tick_ns, MAX_SESSION_NS,
 					&class->idle_ns);
@@ -106,6 +109,15 @@ const struct tg_policy_slots *tg_lean_slots(const struct tg_policy *policy,
 	return policy->role == TG_ROLE_EDGE ? &class->up : &class->down;
 }
 
+/*
+ * The robot's tick times what goes up, whatever the network does; what comes down answers that. So up is frozen first,
+ * and down learns once more as long, from answers to what comes by the pattern already: its phase would be another one.
+ */
+uint64_t tg_lean_learn_ns(const struct tg_policy *policy, const struct tg_policy_class *class)
+{
+	return policy->role == TG_ROLE_EDGE ? class->learn_ns : DOWN_LEARNS * class->learn_ns;
+}
+
 unsigned tg_class_packet(const struct tg_policy_class *class)
 {
 	return class->packet > class->cell ? class->packet : class->cell;
@@ -117,11 +129,13 @@ void policy_compile_lean(const struct tg_policy *policy, const struct tg_policy_
 	const struct tg_policy_slots *slots = tg_lean_slots(policy, class);
 	struct tg_queue *q = &s->queue;
 	struct tg_lean *l = &s->lean;
-	uint64_t ticks = (class->session_ns - class->learn_ns) / class->tick_ns;
+	uint64_t learn_ns = tg_lean_learn_ns(policy, class);
+	uint64_t ticks = (class->session_ns - learn_ns) / class->tick_ns;
 
 	l->tick_ns = class->tick_ns;
 	l->learn_period_ns = class->period_ns;
-	l->learn_slots = (uint32_t)(class->learn_ns / class->period_ns);
+	l->learn_slots = (uint32_t)(learn_ns / class->period_ns);
+	l->listen_slots = (uint32_t)(class->learn_ns / class->period_ns);
 	l->first_slots = l->learn_slots + (uint32_t)(ticks * slots->count);
 	l->more_slots = (uint32_t)(class->session_ns / class->tick_ns * slots->count);
 	l->slot_count = (uint32_t)slots->count;

@@ -27,6 +27,7 @@ static const struct tg_schedule schedule = {
 	.lean = { .tick_ns = 24 * MS,
 		  .learn_period_ns = 5 * MS,
 		  .learn_slots = 20,
+		  .listen_slots = 20,
 		  .first_slots = 260,
 		  .more_slots = 300,
 		  .slot_count = 3,
@@ -50,9 +51,11 @@ struct bed {
 
 static struct bed bed;
 
+static const struct tg_schedule *in_force = &schedule;
+
 static void start(void)
 {
-	const struct lean_setup setup = { .schedule = &schedule,
+	const struct lean_setup setup = { .schedule = in_force,
 					  .session = &bed.session,
 					  .shared = &bed.paced,
 					  .dummy = bed.dummy,
@@ -348,6 +351,43 @@ TEST(lean, loaded_and_idle_sessions_have_the_same_gaps)
 		CU_ASSERT_EQUAL(gaps[0][i], gaps[1][i + shift]);
 	}
 	end();
+}
+
+/* 800 ms of learning, with a packet per tick, `early` into it in the first half. When is a tick of the frozen pattern? */
+static uint64_t learnt_from(uint64_t early, unsigned listen_slots)
+{
+	struct tg_schedule longer = schedule;
+	uint64_t origin;
+
+	longer.lean.learn_slots = 160;
+	longer.lean.listen_slots = listen_slots;
+	longer.lean.first_slots = longer.queue.slots = 400;
+	in_force = &longer;
+	begin();
+	admit(60);
+	for (uint64_t tick = 1; tick < 33; tick++) {
+		uint64_t at = START + tick * 24 * MS + (tick < 17 ? early : 15 * MS);
+
+		while (bed.lean.next_ns <= at)
+			step();
+		bed.now = at;
+		admit(60);
+	}
+	CU_ASSERT_EQUAL(bed.session.clock_due_ns, 0);
+	while (!bed.session.clock_due_ns)
+		step();
+	CU_ASSERT_EQUAL(bed.paced.lean.locked, 1);
+	origin = bed.session.clock_due_ns;
+	end();
+	in_force = &schedule;
+	return origin;
+}
+
+/* What the peer delays by other times while it learns itself is not listened to. */
+TEST(lean, what_comes_last_tells_the_tick)
+{
+	CU_ASSERT_EQUAL(learnt_from(3 * MS, 80), learnt_from(9 * MS, 80));
+	CU_ASSERT_NOT_EQUAL(learnt_from(3 * MS, 160), learnt_from(9 * MS, 160));
 }
 
 TEST(lean, the_backlog_is_bounded)

@@ -5,8 +5,9 @@
 # shellcheck source=tests/netns/lib/wire.sh
 . tests/netns/lib/wire.sh
 
-# 400 ms of learning at 5 ms, then 60 ticks of 24 ms: 3 slots up and 2 down each; 76 ticks in every further quantum
-TICK=24 UP='2 8 18' DOWN='4 10' LEARN=80 TICKS=60 MORE=76
+# 400 ms of learning at 5 ms, then 60 ticks of 24 ms with 3 slots up; 800 ms, then 43 ticks with 2 down; 76 ticks in every
+# further quantum
+TICK=24 UP='2 8 18' DOWN='4 10' LEARN=80 TICKS=60 DOWN_LEARN=160 DOWN_TICKS=43 MORE=76
 
 slots() { sed -E 's/([0-9]+)/"\1ms"/g; s/ /, /g' <<< "$1"; }
 lean_class()
@@ -34,10 +35,11 @@ lean_session()
 # more are late, and the machine was as well, which is seen without us, that tells nothing.
 in_pattern()
 {
-	local tick off
+	local tick off skip=$LEARN
+	[ "$2" = up ] || skip=$DOWN_LEARN
 	tick=$(stats "$3" '$c.session.peers[0].tick_ns')
 	# which phase the tick has is what was learnt: the one that fits best
-	off=$(tail -n +2 "$WORK/wire.csv" | awk -F, -v way="$2" -v tick="$tick" -v skip=$LEARN -v at="$4" '
+	off=$(tail -n +2 "$WORK/wire.csv" | awk -F, -v way="$2" -v tick="$tick" -v skip=$skip -v at="$4" '
 		function off_slots(origin, k, i, error, off) {
 			for (k = 0; k < count; k++) {
 				off++
@@ -77,7 +79,7 @@ begun='[0,0]'
 # sequence NAME: directions and sizes of a session's first quantum
 sequence()
 {
-	awk -F, -v up=$((LEARN + 3 * TICKS)) -v down=$((LEARN + 2 * TICKS)) 'NR > 1 && ++n[$2] <= ($2 == 1 ? up : down) { print $2, $3 }' \
+	awk -F, -v up=$((LEARN + 3 * TICKS)) -v down=$((DOWN_LEARN + 2 * DOWN_TICKS)) 'NR > 1 && ++n[$2] <= ($2 == 1 ? up : down) { print $2, $3 }' \
 		"$WORK/$1.csv" | sort | sha256sum
 }
 datagrams() { probe robot plant "$1" --linger 0.6 "${@:2}"; }

@@ -273,6 +273,21 @@ TEST(policy, a_long_path_does_not_hide_the_message)
 
 /* ---- what is read ---- */
 
+/* Warnings that are not about a weak defence: each such class of a policy has one, whatever else it says. */
+static size_t other_warnings(const struct tg_policy *p)
+{
+	size_t weak = 0, count = 0;
+
+	for (size_t i = 0; i < p->warning_count; i++)
+		count += strstr(p->warnings[i], " an eavesdropper named ") == NULL;
+	for (size_t i = 0; i < p->tunnel_count; i++)
+		for (size_t k = 0; k < p->tunnels[i].class_count; k++)
+			weak += p->tunnels[i].classes[k].defence != TG_DEFENCE_CONSTANT &&
+				p->tunnels[i].classes[k].defence != TG_DEFENCE_LEAN;
+	CU_ASSERT_EQUAL(p->warning_count - count, weak);
+	return count;
+}
+
 TEST(policy, every_key_arrives)
 {
 	struct tg_policy *p = expect_loaded(GOOD, NULL);
@@ -284,7 +299,7 @@ TEST(policy, every_key_arrives)
 	CU_ASSERT_EQUAL(p->version, 5000000000ull);
 	CU_ASSERT(p->role == TG_ROLE_EDGE && p->profile == TG_PROFILE_WAREHOUSE && p->fail == TG_FAIL_CLOSED);
 	CU_ASSERT(p->classifier.hold && p->classifier.queue == 7 && p->classifier.queue_length == 99);
-	CU_ASSERT_EQUAL(p->warning_count, 0);
+	CU_ASSERT_EQUAL(other_warnings(p), 0);
 	CU_ASSERT_EQUAL_FATAL(p->tunnel_count, 2);
 
 	CU_ASSERT_STRING_EQUAL(t->name, "tg0");
@@ -420,7 +435,7 @@ TEST(policy, several_peers_need_no_target_for_dummies)
 	struct tg_policy *p = expect_loaded("tests/policies/good/two-robots.conf", NULL);
 	const struct tg_tunnel *t = &p->tunnels[0];
 
-	CU_ASSERT(t->peer_count == 2 && p->role == TG_ROLE_GATEWAY && p->warning_count == 0);
+	CU_ASSERT(t->peer_count == 2 && p->role == TG_ROLE_GATEWAY && other_warnings(p) == 0);
 	CU_ASSERT(t->peers[0].endpoint.family == 0 && t->peers[1].keepalive_s == 0);
 	CU_ASSERT(t->peers[0].dummy_target.s6_addr[15] == 2 && t->peers[1].dummy_target.s6_addr[15] == 3);
 	CU_ASSERT(t->dummy_source.s6_addr[15] == 1 && IN6_IS_ADDR_UNSPECIFIED(&t->dummy_target));
@@ -464,8 +479,8 @@ TEST(policy, what_is_left_out_has_its_default)
 	CU_ASSERT(!p->classifier.hold && p->classifier.queue == 5400 && p->classifier.queue_length == 1024);
 	CU_ASSERT(p->tunnels[0].mtu == 1420 && p->tunnels[0].default_class == 0);
 	CU_ASSERT(IN6_IS_ADDR_UNSPECIFIED(&p->tunnels[0].dummy_target));
-	CU_ASSERT_EQUAL_FATAL(p->warning_count, 1);
-	CU_ASSERT_STRING_EQUAL(p->warnings[0], "t.conf:1: no rules: nothing is routed into the tunnels");
+	CU_ASSERT_EQUAL_FATAL(other_warnings(p), 1);
+	CU_ASSERT_STRING_EQUAL(p->warnings[1], "t.conf:1: no rules: nothing is routed into the tunnels");
 	tg_policy_free(p);
 }
 
@@ -579,7 +594,7 @@ TEST(policy, a_site_file_takes_over_an_external_device)
 	/* the policy's own word about dummies still holds, and was checked against these addresses */
 	CU_ASSERT_EQUAL(t->dummy_source.s6_addr[15], 2);
 	CU_ASSERT_EQUAL(t->peers[0].dummy_target.s6_addr[15], 1);
-	CU_ASSERT_EQUAL(p->warning_count, 0);
+	CU_ASSERT_EQUAL(other_warnings(p), 0);
 	tg_policy_free(p);
 }
 
@@ -683,7 +698,7 @@ TEST(policy, the_examples_of_the_manual_are_valid)
 	CU_ASSERT_EQUAL(write(policy_fd, policy_text, strlen(policy_text)), (ssize_t)strlen(policy_text));
 	CU_ASSERT_EQUAL(write(site_fd, site_text, strlen(site_text)), (ssize_t)strlen(site_text));
 	policy = expect_loaded(policy_path, site_path);
-	CU_ASSERT_EQUAL(policy->warning_count, 0);
+	CU_ASSERT_EQUAL(other_warnings(policy), 0);
 	CU_ASSERT_STRING_EQUAL(policy->tunnels[0].key_file, "/etc/tensorguard/robot7.key");
 	tg_policy_free(policy);
 	close(policy_fd);
@@ -777,7 +792,7 @@ TEST(policy, what_defeats_the_purpose_is_a_warning)
 	for (size_t i = 0; i < sizeof(warnings) / sizeof(warnings[0]); i++) {
 		struct tg_policy *p = expect_changed(warnings[i].old, warnings[i].new);
 		char expected[300] = "";
-		bool found = !warnings[i].warning && !p->warning_count;
+		bool found = !warnings[i].warning && !other_warnings(p);
 
 		if (warnings[i].warning)
 			snprintf(expected, sizeof(expected), "t.conf:%s", warnings[i].warning);
@@ -791,15 +806,46 @@ TEST(policy, what_defeats_the_purpose_is_a_warning)
 	}
 }
 
+/* The figures are those of docs/evaluation/results.md. */
+TEST(policy, a_weak_defence_is_warned_about_with_what_was_measured)
+{
+	static const char format[] = "t.conf:54: class 'plain': under \"%s\" an eavesdropper named %s %% of a robot arm's actions, "
+				     "98.3 %% without any defence (docs/evaluation.md)";
+	static const struct {
+		const char *defence, *keys, *named;
+	} weak[] = {
+		{ "pad", "", "91.5" },
+		{ "front", "cell = 1360; dummies = 2500; window = (\"1s\", \"14s\"); idle = \"45s\";", "78.0" },
+		{ "wtf-pad", "cell = 1360;", "91.0" },
+		{ "jitter", "distribution = \"uniform\"; delay = \"10ms\"; delay_budget = \"50ms\";", "85.3" },
+		{ "regulator", "cell = 1280; rate = 277; decay = 0.94; threshold = \"30ms\"; dummies = 3550; uplink_ratio = 3.95; "
+					"hold = \"50ms\"; idle = \"10s\";", "0.0" },
+	};
+
+	for (size_t i = 0; i < sizeof(weak) / sizeof(weak[0]); i++) {
+		char class[300], expected[300];
+		struct tg_policy *p;
+		bool found = false;
+
+		snprintf(class, sizeof(class), "{ name = \"plain\"; defence = \"%s\"; %s }", weak[i].defence, weak[i].keys);
+		snprintf(expected, sizeof(expected), format, weak[i].defence, weak[i].named);
+		p = expect_changed("{ name = \"plain\"; defence = \"pad\"; }", class);
+		for (size_t k = 0; p && k < p->warning_count; k++)
+			found |= !strcmp(p->warnings[k], expected);
+		CU_ASSERT(found);
+		tg_policy_free(p);
+	}
+}
+
 TEST(policy, a_gateway_is_warned_about_rules_for_local_processes)
 {
 	struct tg_policy *p = expect_changed("role = \"edge\"", "role = \"gateway\"");
 
-	CU_ASSERT_EQUAL_FATAL(p->warning_count, 2);
-	CU_ASSERT_STRING_EQUAL(p->warnings[0],
+	CU_ASSERT_EQUAL_FATAL(other_warnings(p), 2);
+	CU_ASSERT_STRING_EQUAL(p->warnings[4],
 			       "t.conf:66: forwarded packets have neither uid nor cgroup: this rule matches "
 			       "only the gateway's own");
-	CU_ASSERT_STRING_EQUAL(p->warnings[1],
+	CU_ASSERT_STRING_EQUAL(p->warnings[5],
 			       "t.conf:67: forwarded packets have neither uid nor cgroup: this rule matches "
 			       "only the gateway's own");
 	tg_policy_free(p);
@@ -825,7 +871,7 @@ static const struct {
 	{ "policies/bulk.conf", TG_PROFILE_LAB, TG_DEFENCE_PAD, 1420, 0, 0, 0 },
 	{ "policies/jitter.conf", TG_PROFILE_LAB, TG_DEFENCE_JITTER, 1420, 0, 0, 0 },
 	{ "policies/regulator.conf", TG_PROFILE_LAB, TG_DEFENCE_REGULATOR, 1280, 0, 0, 0 },
-	{ "policies/lean.conf", TG_PROFILE_LAB, TG_DEFENCE_LEAN, 208, 5000000, 65000000000, 0 },
+	{ "policies/lean.conf", TG_PROFILE_LAB, TG_DEFENCE_LEAN, 240, 5000000, 65000000000, 0 },
 	{ "policies/gateway.conf", TG_PROFILE_WAREHOUSE, TG_DEFENCE_CONSTANT, 160, 5000000, 65000000000, 1 },
 };
 
@@ -842,10 +888,10 @@ TEST(policy, shipped_policies_are_valid)
 		CU_ASSERT_EQUAL(class->period_ns, shipped[i].period_ns);
 		CU_ASSERT_EQUAL(class->session_ns, shipped[i].session_ns);
 		CU_ASSERT(class->period_ns <= tg_profile_budget_ns(p->profile));
-		CU_ASSERT_EQUAL(p->warning_count, shipped[i].warnings);
+		CU_ASSERT_EQUAL(other_warnings(p), shipped[i].warnings);
 		for (size_t k = 0; k < p->warning_count; k++)
-			CU_ASSERT_PTR_NOT_NULL(
-				strstr(p->warnings[k], "IPv6 datagrams above 160 bytes do not fit"));
+			CU_ASSERT(strstr(p->warnings[k], "IPv6 datagrams above 160 bytes do not fit") ||
+				  p->warning_count > other_warnings(p));
 		tg_policy_free(p);
 	}
 }

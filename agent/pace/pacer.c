@@ -38,14 +38,10 @@ static bool is_running(const struct pacer *p)
 	return !queue_of(p)->slots || p->session->left || p->count;
 }
 
-/* The slots of the grid, moved by the steps of all cells so far. */
-static void set_phase(struct pacer *p)
+/* How long after its slot a cell may leave on time. */
+static uint64_t most_leave(const struct tg_queue *q)
 {
-	const struct tg_queue *q = queue_of(p);
-
-	p->phase_ns = tg_grid_phase(p->peer, q->period_ns);
-	if (q->dither)
-		p->phase_ns += (uint64_t)tg_dither_ns(p->session->offset, q->period_ns);
+	return q->dither ? q->period_ns / TG_LEAVE_PARTS : 0;
 }
 
 /* The slot that a packet wakes the grid for. The last cell may have left late: never close up to it. */
@@ -66,6 +62,15 @@ static uint64_t slot_or_hold(const struct pacer *p)
 		return p->slot_ns;
 	hold = tg_regulator_hold_end(&p->schedule->regulator, p->ring[p->first].arrived_ns);
 	return p->slot_ns && p->slot_ns < hold ? p->slot_ns : hold;
+}
+
+/* The slot with which a session goes on that somebody else has served: one whose cell may still leave is not left out. */
+static uint64_t resumed_slot(const struct pacer *p, uint64_t now)
+{
+	uint64_t window = most_leave(queue_of(p)), last = p->session->last_tick_ns;
+	uint64_t slot = tg_grid_first(now - window, queue_of(p)->period_ns, p->phase_ns);
+
+	return slot < now && slot >= last + queue_of(p)->period_ns / 2 ? slot : first_slot(p, now);
 }
 
 static void set_next(struct pacer *p)
@@ -111,11 +116,11 @@ static void resume(struct pacer *p, uint64_t now)
 	if (p->schedule->defence == TG_DEFENCE_REGULATOR && s->left)
 		p->slot_ns = tg_regulator_first(s, &p->schedule->regulator, now);
 	if (p->schedule->defence == TG_DEFENCE_CONSTANT && is_running(p)) {
-		uint64_t longest = q->period_ns + (q->dither ? q->period_ns / 16 : 0);
+		uint64_t longest = q->period_ns + most_leave(q);
 
 		if (s->last_tick_ns && now > s->last_tick_ns + longest)
 			p->shared->missed_slots += (now - s->last_tick_ns - 1) / q->period_ns;
-		p->next_ns = first_slot(p, now);
+		p->next_ns = resumed_slot(p, now);
 	}
 	set_next(p);
 }
@@ -134,7 +139,7 @@ int pacer_init(struct pacer *p, const struct pacer_setup *setup, uint64_t now)
 	p->ring = calloc(p->room, sizeof(*p->ring));
 	if (!p->ring)
 		return -ENOMEM;
-	set_phase(p);
+	p->phase_ns = tg_grid_phase(p->peer, q->period_ns);
 	resume(p, now);
 	return 0;
 }
@@ -250,29 +255,40 @@ static void take_real(struct pacer *p, struct tg_cell *cell, struct pacer_packet
 	account_delay(p, cell->waited_ns);
 }
 
-/* What the cell of this slot lasts, real or not: the next slot is that much later, or earlier. */
-static void draw_step(struct pacer *p, uint32_t random)
+/* What leaves in this slot, and when: from here on nothing that comes makes a difference to it. */
+static void settle(struct pacer *p, uint64_t now, uint32_t random)
 {
-	tg_session_count_cell(p->session, 0, tg_session_step(p->session, queue_of(p), random >> 16));
-	set_phase(p);
+	const struct tg_queue *q = queue_of(p);
+	uint64_t slot = tg_grid_first(now + 1, q->period_ns, p->phase_ns) - q->period_ns;
+
+	p->real = p->count > 0;
+	p->settled = true;
+	p->next_ns = slot + (q->dither ? tg_leave_ns(q->period_ns, random >> 16) : 0);
+}
+
+static enum pacer_step leave(struct pacer *p, uint64_t now, struct pacer_packet *ret_packet)
+{
+	struct tg_cell cell = { .now = now, .real = p->real };
+	struct tg_release_notes notes;
+	enum tg_release release;
+
+	p->settled = false;
+	if (cell.real)
+		take_real(p, &cell, ret_packet);
+	release = tg_session_slot(p->session, queue_of(p), &cell, &notes);
+	p->shared->extensions += (uint64_t)notes.extended;
+	p->next_ns = is_running(p) ? tg_grid_next(now, queue_of(p)->period_ns, p->phase_ns) : 0;
+	if (release == TG_RELEASE_IDLE)
+		return PACER_NOTHING;
+	return cell.real ? PACER_REAL : PACER_DUMMY;
 }
 
 static enum pacer_step step_constant(struct pacer *p, uint64_t now, uint32_t random,
 				     struct pacer_packet *ret_packet)
 {
-	struct tg_cell cell = { .now = now, .real = p->count > 0 };
-	struct tg_release_notes notes;
-	enum tg_release release;
-
-	if (cell.real)
-		take_real(p, &cell, ret_packet);
-	release = tg_session_slot(p->session, queue_of(p), &cell, &notes);
-	p->shared->extensions += (uint64_t)notes.extended;
-	draw_step(p, random);
-	p->next_ns = is_running(p) ? tg_grid_next(now, queue_of(p)->period_ns, p->phase_ns) : 0;
-	if (release == TG_RELEASE_IDLE)
-		return PACER_NOTHING;
-	return cell.real ? PACER_REAL : PACER_DUMMY;
+	if (!p->settled)
+		settle(p, now, random);
+	return now < p->next_ns ? PACER_NOTHING : leave(p, now, ret_packet);
 }
 
 static enum pacer_step send_real(struct pacer *p, uint64_t now, struct pacer_packet *ret_packet)
@@ -332,6 +348,7 @@ enum pacer_step pacer_step(struct pacer *p, uint64_t now, uint32_t random, struc
 void pacer_take_over(struct pacer *p, struct pacer *from, uint64_t now, const uint32_t random[PACER_WORDS],
 		     void (*drop)(void *ctx, const struct pacer_packet *packet), void *ctx)
 {
+	from->settled = false;
 	while (from->count) {
 		struct pacer_packet packet = take(from);
 
@@ -347,11 +364,12 @@ void pacer_take_over(struct pacer *p, struct pacer *from, uint64_t now, const ui
 	}
 	/* a session that they started began when they came, on the old schedule; its slots did not */
 	if (p->schedule->defence == TG_DEFENCE_CONSTANT && p->next_ns && p->next_ns < now)
-		p->next_ns = first_slot(p, now);
+		p->next_ns = resumed_slot(p, now);
 }
 
 void pacer_clear(struct pacer *p, void (*drop)(void *ctx, const struct pacer_packet *packet), void *ctx)
 {
+	p->settled = false;
 	while (p->count) {
 		struct pacer_packet packet = take(p);
 

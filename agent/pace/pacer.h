@@ -41,7 +41,8 @@ struct pacer {
 	unsigned peer;
 	struct tg_session_state *session;
 	struct tg_paced *shared;
-	uint64_t phase_ns;	/* constant: of its slots, with what the dither has come to; wraps below 0 */
+	uint64_t phase_ns;	/* constant: of its slots */
+	bool settled, real;	/* constant with a dither: what leaves in this slot is settled, and is real */
 	uint64_t slot_ns;	/* regulator: the next slot; 0 = none */
 	uint64_t ahead_ns;	/* jitter: when the newest packet departs */
 	struct pacer_packet *ring;

@@ -301,25 +301,45 @@ TEST(pacer, a_reload_leaves_no_slot_out)
 	}
 }
 
-/* With a dither each slot is a period behind the one before, a sixteenth more or less, whatever is sent in
- * it, and near the grid; a reload leaves none out. */
+static void ignore_packet(void *ctx, const struct pacer_packet *packet)
+{
+	(void)ctx;
+	(void)packet;
+}
+
+/* With a dither each cell leaves in the first eighth of its slot, drawn, whatever is sent in it; a reload, before it is
+ * settled what leaves or between that and leaving, leaves no slot out. */
 static unsigned dithered_slots(const struct tg_schedule *dithered, unsigned every,
 			       uint64_t slots[static 1000])
 {
 	struct state shared = { .paced = { .flags = 0 } };
 	struct pacer_packet packet = packet_at(START, 0);
-	uint64_t seed = 7, now = START;
+	uint64_t seed = 7, now, slot;
 	struct pacer p, reloaded;
 	unsigned n = 0;
 
 	begin(&p, &shared, dithered, START);
 	pacer_admit(&p, &packet, words);
 	while (p.next_ns && n < 1000) {
-		now = slots[n] = p.next_ns;
-		if (every && n % every == 0)
-			pacer_admit(&p, &(struct pacer_packet){ .arrived_ns = now - 1 }, words);
-		CU_ASSERT_NOT_EQUAL(pacer_step(&p, now, draw_word(&seed), &packet), PACER_NOTHING);
-		begin(&reloaded, &shared, dithered, now + (n++ * 83 * 1000) % (4 * MS));
+		enum pacer_step step;
+		uint32_t word = draw_word(&seed);
+		bool real = !n || (every && n % every == 0);
+
+		slot = p.next_ns;
+		if (n && real)
+			pacer_admit(&p, &(struct pacer_packet){ .arrived_ns = slot - 1 }, words);
+		step = pacer_step(&p, slot, word, &packet);
+		now = step == PACER_NOTHING ? p.next_ns : slot;
+		if (step == PACER_NOTHING) {
+			begin(&reloaded, &shared, dithered, slot + (now - slot) / 2);
+			CU_ASSERT_EQUAL(reloaded.next_ns, slot + (now - slot < 2 ? 5 * MS : 0));
+			pacer_free(&reloaded);
+			CU_ASSERT_EQUAL(pacer_step(&p, now - 1, ~word, &packet), PACER_NOTHING);
+			step = pacer_step(&p, now, ~word, &packet);
+		}
+		CU_ASSERT_EQUAL(step, real ? PACER_REAL : PACER_DUMMY);
+		slots[n++] = now;
+		begin(&reloaded, &shared, dithered, now + (n * 83 * 1000) % (4 * MS));
 		CU_ASSERT_TRUE(!p.next_ns || reloaded.next_ns == p.next_ns);
 		pacer_free(&reloaded);
 	}
@@ -328,11 +348,11 @@ static unsigned dithered_slots(const struct tg_schedule *dithered, unsigned ever
 	return n;
 }
 
-TEST(pacer, a_dither_moves_slots_and_not_the_grid)
+TEST(pacer, a_dither_moves_cells_and_not_the_grid)
 {
-	uint64_t idle[1000], busy[1000], last = START;
+	uint64_t idle[1000], busy[1000];
 	struct tg_schedule dithered = schedule;
-	unsigned early = 0;
+	unsigned eighths[8] = { 0 };
 
 	dithered.queue.slots = 1000;
 	dithered.queue.dither = 1;
@@ -340,15 +360,45 @@ TEST(pacer, a_dither_moves_slots_and_not_the_grid)
 	CU_ASSERT_EQUAL_FATAL(dithered_slots(&dithered, 2, busy), 1000);
 	CU_ASSERT_EQUAL(memcmp(idle, busy, sizeof(idle)), 0);
 	for (unsigned i = 0; i < 1000; i++) {
-		uint64_t grid = 7 * S + 5 * MS * (i + 1);
-		uint64_t gap = idle[i] - last;
+		uint64_t slot = 7 * S + 5 * MS * (i + 1);
 
-		CU_ASSERT_TRUE(!i || (gap >= 5 * MS - 5 * MS / 16 && gap <= 5 * MS + 5 * MS / 16));
-		CU_ASSERT_TRUE(idle[i] > grid - 5 * MS && idle[i] < grid + 5 * MS);
-		early += i && gap < 5 * MS;
-		last = idle[i];
+		CU_ASSERT_FATAL(idle[i] >= slot && idle[i] < slot + 5 * MS / 8);
+		eighths[(idle[i] - slot) * 64 / (5 * MS)]++;
 	}
-	CU_ASSERT_TRUE(early > 400 && early < 600);
+	/* 125 expected, standard deviation 10.5 */
+	for (unsigned i = 0; i < 8; i++)
+		CU_ASSERT_TRUE(eighths[i] > 80 && eighths[i] < 170);
+}
+
+/* What is drawn must not decide whether a cell is real. */
+TEST(pacer, what_comes_before_a_cell_leaves_is_for_the_next_slot)
+{
+	struct state shared = { .paced = { .flags = 0 } };
+	struct pacer_packet packet = packet_at(START, 1);
+	struct tg_schedule dithered = schedule;
+	struct pacer p;
+	uint64_t slot;
+
+	dithered.queue.dither = 1;
+	begin(&p, &shared, &dithered, START);
+	pacer_admit(&p, &packet, words);
+	slot = p.next_ns;
+	CU_ASSERT_EQUAL(pacer_step(&p, slot, 0, &packet), PACER_REAL);
+	CU_ASSERT_EQUAL(p.next_ns, slot + 5 * MS);
+	CU_ASSERT_EQUAL(pacer_step(&p, slot + 5 * MS, UINT32_MAX, &packet), PACER_NOTHING);
+	CU_ASSERT_EQUAL(p.next_ns, slot + 5 * MS + (5 * MS / 8 * 65535 >> 16));
+	packet = packet_at(slot + 5 * MS + 1, 2);
+	pacer_admit(&p, &packet, words);
+	CU_ASSERT_EQUAL(pacer_step(&p, p.next_ns, 0, &packet), PACER_DUMMY);
+	CU_ASSERT_EQUAL(pacer_step(&p, slot + 10 * MS, 0, &packet), PACER_REAL);
+	CU_ASSERT_EQUAL(packet.id, 2);
+	/* one that is settled is gone with all that is dropped */
+	packet = packet_at(slot + 11 * MS, 3);
+	pacer_admit(&p, &packet, words);
+	CU_ASSERT_EQUAL(pacer_step(&p, slot + 15 * MS, UINT32_MAX, &packet), PACER_NOTHING);
+	pacer_clear(&p, ignore_packet, NULL);
+	CU_ASSERT_EQUAL(pacer_step(&p, p.next_ns, 0, &packet), PACER_DUMMY);
+	pacer_free(&p);
 }
 
 static void count_dropped(void *ctx, const struct pacer_packet *packet)

@@ -23,7 +23,7 @@ class KFingerprinting:
     """k-FP: a random forest's leaves as fingerprint, its nearest neighbours by Hamming distance."""
 
     def __init__(self, seed, jobs):
-        self.forest = RandomForestClassifier(TREES, random_state=seed, n_jobs=jobs)
+        self.forest = RandomForestClassifier(TREES, max_features=FEATURES_PER_SPLIT, random_state=seed, n_jobs=jobs)
         self.leaves = self.labels = None
 
     def fit(self, rows, labels):

@@ -11,12 +11,13 @@ import numpy as np
 QUANTILES = (5, 10, 25, 50, 75, 90, 95, 99)
 SIZE_BIN = 5
 SIZE_END = 1500
-RATE_BINS = 70			# of one second: longer than the longest captured job
+RATE_BINS = 140			# of one second: longer than two quanta of the shipped policies
 RATE_SHARES = 20		# parts of a session, whatever its length
 CURVE_POINTS = 50
 BURST_GAP_S = 0.1		# silence that ends a burst
 LAG_BIN_S = 0.025
 LAGS = 40
+ENDS = 30			# gaps at a session's beginning and end that are looked at one by one
 GAP_EDGES_S = np.concatenate(([0.0], np.geomspace(1e-4, 10, 41)))
 DIRECTIONS = (1, -1)
 
@@ -186,13 +187,51 @@ def byte_correlations(time, direction, size):
     return correlations(time, direction, size.astype(float))
 
 
+def spread(values):
+    """How far values are from their median: mean, deviation, 95 of 100, and how many by half of it."""
+    if len(values) == 0:
+        return np.zeros(4)
+    middle = np.median(values)
+    away = np.abs(values - middle)
+    return np.array([np.mean(away), np.std(values), np.percentile(away, 95), np.mean(away > middle / 2)])
+
+
+def ends(values):
+    """The first and the last ENDS of them."""
+    row = np.zeros(2 * ENDS)
+    first, last = values[:ENDS], values[-ENDS:]
+    row[:len(first)] = first
+    row[2 * ENDS - len(last):] = last
+    return row
+
+
+def grid_side(time):
+    """How well the packets of a direction keep time: where a schedule is even, all that is left is in this."""
+    steps = np.diff(time)
+    away = np.abs(steps - np.median(steps)) if len(steps) else steps
+    parts = [spread(part) for part in np.array_split(steps, RATE_SHARES)]
+    sums = np.bincount(np.minimum((time[1:] / LAG_BIN_S).astype(int), int(RATE_BINS / LAG_BIN_S)), away) \
+        if len(steps) else np.zeros(1)
+    return np.concatenate((spread(steps), *parts, ends(steps), correlate(sums, sums, LAGS)))
+
+
+def grid(time, direction, size):
+    """grid_side() of each direction, and how one direction's packets lie between the other's."""
+    to_robot, from_robot = (time[direction == side] for side in DIRECTIONS)
+    after = np.searchsorted(from_robot, to_robot)
+    behind = (to_robot - from_robot[after - 1])[after > 0] if len(from_robot) else np.zeros(0)
+    between = [spread(part) for part in np.array_split(behind, RATE_SHARES)]
+    return np.concatenate((grid_side(to_robot), grid_side(from_robot), statistics(behind), *between,
+                           ends(behind), ends(direction.astype(float))))
+
+
 # What each attacker looks at. Size: nothing that needs a clock. Timing: nothing that needs a size.
 SETS = {
     "length": (length,),
     "volume": (volume,),
     "size": (sizes, size_curve, order),
-    "timing": (length, gaps, packet_rates, burst_timing, packet_correlations),
-    "all": (length, volume, sizes, gaps, packet_rates, byte_rates, size_curve, order, burst_timing,
+    "timing": (length, gaps, grid, packet_rates, burst_timing, packet_correlations),
+    "all": (length, volume, sizes, gaps, grid, packet_rates, byte_rates, size_curve, order, burst_timing,
             burst_sizes, packet_correlations, byte_correlations),
 }
 

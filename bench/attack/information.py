@@ -38,12 +38,16 @@ def estimate(data, kind, seed):
     copies = np.array([session.copy for session in data.sessions])
     rows, random = features.matrix(data.sessions, kind), np.random.default_rng(seed)
     chosen = [copies == copy for copy in np.unique(copies)]
+    originals, first = np.unique(data.groups, return_index=True)
+    label_of = data.labels[first]
 
-    def mean(label_of):
-        return float(np.mean([best_bits(rows[c], label_of(data.labels[c]), seed) for c in chosen]))
+    def mean(labels):
+        of_session = labels[np.searchsorted(originals, data.groups)]
+        return float(np.mean([best_bits(rows[c], of_session[c], seed) for c in chosen]))
 
-    shuffled = [mean(random.permutation) for _ in range(SHUFFLES)]
-    return {"bits": mean(lambda labels: labels), "shuffled": float(np.percentile(shuffled, QUANTILE)),
+    # an original has one label, shuffled or not, in all its copies
+    shuffled = [mean(random.permutation(label_of)) for _ in range(SHUFFLES)]
+    return {"bits": mean(label_of), "shuffled": float(np.percentile(shuffled, QUANTILE)),
             "entropy": entropy(data.labels)}
 
 

@@ -113,14 +113,14 @@ def load_sessions(out):
 
 
 def load_delays(out):
-    """The application's delays in microseconds, all sessions together."""
+    """The application's delays, all sessions together: direction and microseconds, one row per message."""
     path = Path(out) / "delays.csv"
     try:
         with open(path, encoding="utf-8", newline="") as file:
             rows = csv.DictReader(file)
             if ",".join(rows.fieldnames or []) != DELAYS_HEADER:
                 raise LabError(f"{path}: its first line is not '{DELAYS_HEADER}'")
-            return np.array([int(row["delay_us"]) for row in rows], dtype=np.int64)
+            return np.array([(int(row["direction"]), int(row["delay_us"])) for row in rows], dtype=np.int64).reshape(-1, 2)
     except OSError as error:
         raise LabError(f"cannot read {path}: {error.strerror}") from error
     except (TypeError, ValueError) as error:

@@ -24,6 +24,19 @@ class Sequences(unittest.TestCase):
         np.testing.assert_allclose(deep.signed_times(one)[0, :4], [0, -0.005, 0.05, 0])
         self.assertEqual(deep.signed_sizes(one).shape, (1, deep.PACKETS))
 
+    def test_long_sessions_are_thinned(self):
+        count = 3 * deep.PACKETS - 1
+        one = session("a", 0, range(count), np.ones(count), 750)
+        times = deep.signed_times(one)[0]
+        np.testing.assert_allclose(times[:3], [0, 3e-6, 6e-6])
+        self.assertAlmostEqual(times[-1], 3e-6 * (deep.PACKETS - 1), places=7)
+
+    def test_training_is_so_many_steps(self):
+        for count in (5, 16, 53):
+            batches = list(deep.Network.batches(np.random.default_rng(1), count))
+            self.assertEqual(len(batches), deep.STEPS)
+            self.assertGreaterEqual(min(len(batch) for batch in batches), min(count, deep.BATCH))
+
     def test_rates_count_every_packet(self):
         one = session("a", 0, [0, 43_999, 44_000, 10**9], [1, 1, -1, -1], 100)
         found = deep.rates(one)
@@ -33,7 +46,7 @@ class Sequences(unittest.TestCase):
 class Attack(unittest.TestCase):
     def scores(self, sessions):
         """Accuracy in three folds of each attacker, with shorter sequences and fewer epochs than usual."""
-        with mock.patch.multiple(deep, EPOCHS=40, BATCH=8, PACKETS=512, SLOTS=180):
+        with mock.patch.multiple(deep, STEPS=120, BATCH=8, PACKETS=512, SLOTS=180):
             found = attackers.attack(attackers.Data.of(sessions, "test"), list(attackers.DEEP), 3, 1, 1, 1)
         return {name: result["folds"]["accuracy"] for name, result in found.items()}
 

@@ -118,7 +118,7 @@ class Testbed:
         if wire.wait(60):
             raise LabError(f"recording: {last_line(self.folder / 'wire.err')}")
         summary = json.loads((self.folder / "wire.out").read_text())
-        for fault in ("clear_packets", "fragments", "oversize", "undirected", "drops"):
+        for fault in ("clear_packets", "fragments", "malformed", "oversize", "undirected", "drops"):
             if summary[fault]:
                 raise LabError(f"recording: {summary[fault]} packets counted as {fault}")
         return summary

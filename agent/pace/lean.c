@@ -219,7 +219,7 @@ bool lean_admit(struct lean *l, const struct lean_packet *packet, const uint8_t 
 		begin_session(l, false, packet->arrived_ns);
 	if (packet->size > longest(l, packet->arrived_ns))
 		return count_drop(l, packet);
-	if (tg_lean_listens(s, pattern_of(l)) && l->arrival_count < TG_TICK_MOST)
+	if (!packet->bare && tg_lean_listens(s, pattern_of(l)) && l->arrival_count < TG_TICK_MOST)
 		l->arrivals[l->arrival_count++] = packet->arrived_ns;
 	cells = cells_with(l, packet->size, packet->arrived_ns);
 	if (cells > q->budget_cells)

@@ -31,6 +31,7 @@ struct lean_packet {
 	uint64_t arrived_ns;
 	uint32_t size;
 	uint32_t mark;		/* as it came; a packet that gets a cell of its own leaves with it */
+	bool bare;		/* a TCP acknowledgement and nothing else: nobody waits for it */
 };
 
 struct lean {

@@ -88,6 +88,12 @@ static size_t ip_length(const uint8_t *data)
 
 /* ---- packets that are to be sent ---- */
 
+static bool is_bare(const struct packet *p)
+{
+	return p->kind == PACKET_FLOW && p->key.proto == IPPROTO_TCP && !p->payload_total &&
+	       !(p->tcp_flags & (PACKET_SYN | PACKET_FIN | PACKET_RST));
+}
+
 static void take_own(struct plan_tunnel *t, const struct tg_ether_meta *meta, const uint8_t *data,
 		     size_t size)
 {
@@ -102,6 +108,7 @@ static void take_own(struct plan_tunnel *t, const struct tg_ether_meta *meta, co
 	if (packet_parse(data, size, size, &parsed) == PACKET_MALFORMED)
 		return;		/* the program has looked at it already */
 	packet.size = (uint32_t)ip_length(data);
+	packet.bare = is_bare(&parsed);
 	lean = plan_lean(t, class, meta->peer, packet.arrived_ns);
 	if (lean)
 		lean_admit(lean, &packet, data);

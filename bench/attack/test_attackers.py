@@ -2,6 +2,7 @@
 """Splits, intervals and learners, on sessions whose result is known beforehand."""
 
 import unittest
+from unittest import mock
 
 import numpy as np
 from scipy.stats import binomtest
@@ -61,6 +62,7 @@ class Splits(unittest.TestCase):
             data_of((100, 200), originals=1)
 
 
+@mock.patch.object(attackers, "TREES", 100)
 class Attack(unittest.TestCase):
     names = ["extra-trees", "k-fp", "size-only", "timing-only"]
 
@@ -84,6 +86,22 @@ class Attack(unittest.TestCase):
         for result in results.values():
             self.assertEqual(result["folds"]["accuracy"], 0.25)
             self.assertEqual(result["folds"]["chance"], 0.25)
+
+    def test_cells_that_are_late_where_something_is_sent_are_found(self):
+        random, sessions = np.random.default_rng(3), []
+        for action, begin in zip("ab", (0, 1000)):
+            for original in range(8):
+                late = np.zeros(2000)
+                # a real cell in every third slot of one half of the session is 200 us late, within the dither of all
+                late[begin:begin + 1000:3] = 200
+                times = np.arange(2000) * 5000 + random.uniform(0, 300, 2000) + late
+                sessions.append(lab.Session(action, f"{original:02d}", 0, np.concatenate((times, times + 2500)).astype(int),
+                                            np.repeat([1, -1], 2000), np.full(4000, 220)))
+        for session in sessions:
+            order = np.argsort(session.time_us, kind="stable")
+            session.time_us, session.direction = session.time_us[order], session.direction[order]
+        results = attackers.attack(attackers.Data.of(sessions, "test"), ["timing-only"], 4, 1, 1, 1)
+        self.assertGreaterEqual(results["timing-only"]["folds"]["accuracy"], 0.9)
 
     def test_same_seed_same_result(self):
         data = data_of((100, 101))

@@ -259,16 +259,21 @@ static void take_real(struct pacer *p, struct tg_cell *cell, struct pacer_packet
 static void settle(struct pacer *p, uint64_t now, uint32_t random)
 {
 	const struct tg_queue *q = queue_of(p);
-	uint64_t slot = tg_grid_first(now + 1, q->period_ns, p->phase_ns) - q->period_ns;
+	uint64_t half = p->session->last_tick_ns + q->period_ns / 2;
 
 	p->real = p->count > 0;
 	p->settled = true;
-	p->next_ns = slot + (q->dither ? tg_leave_ns(q->period_ns, random >> 16) : 0);
+	p->slot_ns = tg_grid_first(now + 1, q->period_ns, p->phase_ns) - q->period_ns;
+	p->next_ns = p->slot_ns + (q->dither ? tg_leave_ns(q->period_ns, random >> 16) : 0);
+	/* the cell before may have been late */
+	if (p->session->ticks && p->next_ns < half)
+		p->next_ns = half;
 }
 
 static enum pacer_step leave(struct pacer *p, uint64_t now, struct pacer_packet *ret_packet)
 {
 	struct tg_cell cell = { .now = now, .real = p->real };
+	uint64_t late = now - p->next_ns;
 	struct tg_release_notes notes;
 	enum tg_release release;
 
@@ -277,7 +282,7 @@ static enum pacer_step leave(struct pacer *p, uint64_t now, struct pacer_packet 
 		take_real(p, &cell, ret_packet);
 	release = tg_session_slot(p->session, queue_of(p), &cell, &notes);
 	p->shared->extensions += (uint64_t)notes.extended;
-	p->next_ns = is_running(p) ? tg_grid_next(now, queue_of(p)->period_ns, p->phase_ns) : 0;
+	p->next_ns = is_running(p) ? tg_grid_next(p->slot_ns + late, queue_of(p)->period_ns, p->phase_ns) : 0;
 	if (release == TG_RELEASE_IDLE)
 		return PACER_NOTHING;
 	return cell.real ? PACER_REAL : PACER_DUMMY;

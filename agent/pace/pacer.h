@@ -43,7 +43,7 @@ struct pacer {
 	struct tg_paced *shared;
 	uint64_t phase_ns;	/* constant: of its slots */
 	bool settled, real;	/* constant with a dither: what leaves in this slot is settled, and is real */
-	uint64_t slot_ns;	/* regulator: the next slot; 0 = none */
+	uint64_t slot_ns;	/* regulator: the next slot; 0 = none; constant: the one that is settled */
 	uint64_t ahead_ns;	/* jitter: when the newest packet departs */
 	struct pacer_packet *ring;
 	size_t room, first, count;

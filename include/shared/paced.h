@@ -87,7 +87,7 @@ tg_inline __u64 tg_grid_next(__u64 now, __u64 period_ns, __u64 phase_ns)
  * depends on times that are no secret and not drawn: the gaps that a draw makes say nothing about it, which those
  * of dither.h do.
  */
-#define TG_LEAVE_PARTS 8u
+#define TG_LEAVE_PARTS 4u
 
 /* How much later; `random` has 16 bits. */
 tg_inline __u64 tg_leave_ns(__u64 period_ns, __u32 random)

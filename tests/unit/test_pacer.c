@@ -307,7 +307,7 @@ static void ignore_packet(void *ctx, const struct pacer_packet *packet)
 	(void)packet;
 }
 
-/* With a dither each cell leaves in the first eighth of its slot, drawn, whatever is sent in it; a reload, before it is
+/* With a dither each cell leaves in the first quarter of its slot, drawn, whatever is sent in it; a reload, before it is
  * settled what leaves or between that and leaving, leaves no slot out. */
 static unsigned dithered_slots(const struct tg_schedule *dithered, unsigned every,
 			       uint64_t slots[static 1000])
@@ -362,8 +362,8 @@ TEST(pacer, a_dither_moves_cells_and_not_the_grid)
 	for (unsigned i = 0; i < 1000; i++) {
 		uint64_t slot = 7 * S + 5 * MS * (i + 1);
 
-		CU_ASSERT_FATAL(idle[i] >= slot && idle[i] < slot + 5 * MS / 8);
-		eighths[(idle[i] - slot) * 64 / (5 * MS)]++;
+		CU_ASSERT_FATAL(idle[i] >= slot && idle[i] < slot + 5 * MS / 4);
+		eighths[(idle[i] - slot) * 32 / (5 * MS)]++;
 	}
 	/* 125 expected, standard deviation 10.5 */
 	for (unsigned i = 0; i < 8; i++)
@@ -386,7 +386,7 @@ TEST(pacer, what_comes_before_a_cell_leaves_is_for_the_next_slot)
 	CU_ASSERT_EQUAL(pacer_step(&p, slot, 0, &packet), PACER_REAL);
 	CU_ASSERT_EQUAL(p.next_ns, slot + 5 * MS);
 	CU_ASSERT_EQUAL(pacer_step(&p, slot + 5 * MS, UINT32_MAX, &packet), PACER_NOTHING);
-	CU_ASSERT_EQUAL(p.next_ns, slot + 5 * MS + (5 * MS / 8 * 65535 >> 16));
+	CU_ASSERT_EQUAL(p.next_ns, slot + 5 * MS + (5 * MS / 4 * 65535 >> 16));
 	packet = packet_at(slot + 5 * MS + 1, 2);
 	pacer_admit(&p, &packet, words);
 	CU_ASSERT_EQUAL(pacer_step(&p, p.next_ns, 0, &packet), PACER_DUMMY);

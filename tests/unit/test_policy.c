@@ -871,7 +871,7 @@ static const struct {
 	{ "policies/bulk.conf", TG_PROFILE_LAB, TG_DEFENCE_PAD, 1420, 0, 0, 0 },
 	{ "policies/jitter.conf", TG_PROFILE_LAB, TG_DEFENCE_JITTER, 1420, 0, 0, 0 },
 	{ "policies/regulator.conf", TG_PROFILE_LAB, TG_DEFENCE_REGULATOR, 1280, 0, 0, 0 },
-	{ "policies/lean.conf", TG_PROFILE_LAB, TG_DEFENCE_LEAN, 240, 5000000, 65000000000, 0 },
+	{ "policies/lean.conf", TG_PROFILE_LAB, TG_DEFENCE_LEAN, 240, 6250000, 65000000000, 0 },
 	{ "policies/gateway.conf", TG_PROFILE_WAREHOUSE, TG_DEFENCE_CONSTANT, 160, 5000000, 65000000000, 1 },
 };
 

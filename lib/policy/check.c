@@ -179,7 +179,7 @@ static const struct {
 	unsigned named;
 } weak[] = {
 	{ TG_DEFENCE_PAD, 915 },     { TG_DEFENCE_FRONT, 780 },	   { TG_DEFENCE_WTF_PAD, 910 },
-	{ TG_DEFENCE_JITTER, 853 }, { TG_DEFENCE_REGULATOR, 0 },
+	{ TG_DEFENCE_JITTER, 853 }, { TG_DEFENCE_REGULATOR, 810 },
 };
 enum { NAMED_UNDEFENDED = 983 };
 

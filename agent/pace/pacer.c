@@ -64,7 +64,8 @@ static uint64_t slot_or_hold(const struct pacer *p)
 	return p->slot_ns && p->slot_ns < hold ? p->slot_ns : hold;
 }
 
-/* The slot with which a session goes on that somebody else has served: one whose cell may still leave is not left out. */
+/* The slot with which a session goes on that somebody else has served: one whose cell may still leave is not
+ * left out. */
 static uint64_t resumed_slot(const struct pacer *p, uint64_t now)
 {
 	uint64_t window = most_leave(queue_of(p)), last = p->session->last_tick_ns;

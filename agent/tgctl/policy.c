@@ -233,12 +233,13 @@ static json_t *lean_json(const struct tg_policy *policy, const struct tg_tunnel 
 		"{s:s, s:I, s:o, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:i, s:i, s:s, s:i, s:f, s:f}", "side",
 		policy->role == TG_ROLE_EDGE ? "up" : "down", "tick_ns", (json_int_t) class->tick_ns, "up_ns",
 		slots_json(&class->up), "down_ns", slots_json(&class->down), "learn_ns",
-		(json_int_t)tg_lean_learn_ns(policy, class), "learn_period_ns", (json_int_t) class->period_ns, "session_ns",
-		(json_int_t) class->session_ns, "session_slots", (json_int_t)s.queue.slots, "idle_ns",
-		(json_int_t) class->idle_ns, "delay_budget_ns", (json_int_t) class->budget_ns, "budget_cells",
-		(int)s.queue.budget_cells, "limit_cells", (int)s.queue.limit_cells, "overflow",
-		tg_overflow_name(class->overflow), "packet", (int)tg_class_packet(class), "up_kbit_s",
-		lean_kbit_s(t, class, &class->up), "down_kbit_s", lean_kbit_s(t, class, &class->down));
+		(json_int_t)tg_lean_learn_ns(policy, class), "learn_period_ns", (json_int_t) class->period_ns,
+		"session_ns", (json_int_t) class->session_ns, "session_slots", (json_int_t)s.queue.slots,
+		"idle_ns", (json_int_t) class->idle_ns, "delay_budget_ns", (json_int_t) class->budget_ns,
+		"budget_cells", (int)s.queue.budget_cells, "limit_cells", (int)s.queue.limit_cells,
+		"overflow", tg_overflow_name(class->overflow), "packet", (int)tg_class_packet(class),
+		"up_kbit_s", lean_kbit_s(t, class, &class->up), "down_kbit_s",
+		lean_kbit_s(t, class, &class->down));
 }
 
 /* The schedule of a class, NULL when it has none. */

@@ -117,8 +117,8 @@ tg_inline int tg_lean_is_learning(const struct tg_session_state *s)
 	return !s->clock_due_ns;
 }
 
-/* Whether what comes tells the tick. Before that the peer may still learn, and delay what this end answers by other times
- * than afterwards. */
+/* Whether what comes tells the tick. Before that the peer may still learn, and delay what this end answers by
+ * other times than afterwards. */
 tg_inline int tg_lean_listens(const struct tg_session_state *s, const struct tg_lean *l)
 {
 	return tg_lean_is_learning(s) && s->left <= l->first_slots - l->learn_slots + l->listen_slots;

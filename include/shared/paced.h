@@ -83,9 +83,9 @@ tg_inline __u64 tg_grid_next(__u64 now, __u64 period_ns, __u64 phase_ns)
 
 /*
  * With a dither a slot's time is when it is settled what leaves in it, and when that leaves is drawn: up to
- * 1/TG_LEAVE_PARTS of the period later. What comes in between waits for the next slot. So whether a cell is real
- * depends on times that are no secret and not drawn: the gaps that a draw makes say nothing about it, which those
- * of dither.h do.
+ * 1/TG_LEAVE_PARTS of the period later. What comes in between waits for the next slot. So whether a cell is
+ * real depends on times that are no secret and not drawn: the gaps that a draw makes say nothing about it,
+ * which those of dither.h do.
  */
 #define TG_LEAVE_PARTS 4u
 

@@ -20,7 +20,7 @@
 #define TG_TICK_MOST 512	/* the rest is not looked at */
 
 struct tg_tick {
-	bool found;		/* false: nothing that is coherent for sure; the nominal period, at the best phase */
+	bool found; /* false: nothing that is coherent for sure; the nominal period, at the best phase */
 	uint64_t origin_ns;	/* one tick: slot i of the pattern comes slot_ns[i] after it */
 	uint64_t period_ns;
 };

@@ -171,14 +171,15 @@ static int warn_front(struct conf *c, const struct tg_policy_class *class)
 }
 
 /*
- * Defences under which a trained eavesdropper still named most of what a robot arm did: so many in 1000 of 59 recorded
- * sessions, each of one of four actions, by extra-trees in 10-fold cross-validation (docs/evaluation/results.md).
+ * Defences under which a trained eavesdropper still named most of what a robot arm did: so many in 1000 of 59
+ * recorded sessions, each of one of four actions, by extra-trees in 10-fold cross-validation
+ * (docs/evaluation/results.md).
  */
 static const struct {
 	enum tg_defence defence;
 	unsigned named;
 } weak[] = {
-	{ TG_DEFENCE_PAD, 915 },     { TG_DEFENCE_FRONT, 780 },	   { TG_DEFENCE_WTF_PAD, 910 },
+	{ TG_DEFENCE_PAD, 915 },    { TG_DEFENCE_FRONT, 780 },     { TG_DEFENCE_WTF_PAD, 910 },
 	{ TG_DEFENCE_JITTER, 853 }, { TG_DEFENCE_REGULATOR, 810 },
 };
 enum { NAMED_UNDEFENDED = 983 };
@@ -188,7 +189,8 @@ static int warn_weak(struct conf *c, const struct tg_policy_class *class)
 	for (size_t i = 0; i < sizeof(weak) / sizeof(weak[0]); i++)
 		if (weak[i].defence == class->defence)
 			return conf_warn(c, class->line,
-					 "class '%s': under \"%s\" an eavesdropper named %u.%u %% of a robot arm's actions, "
+					 "class '%s': under \"%s\" an eavesdropper named %u.%u %% of a robot "
+					 "arm's actions, "
 					 "%u.%u %% without any defence (docs/evaluation.md)",
 					 class->name, tg_defence_name(class->defence), weak[i].named / 10,
 					 weak[i].named % 10, NAMED_UNDEFENDED / 10, NAMED_UNDEFENDED % 10);

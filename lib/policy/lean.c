@@ -110,8 +110,9 @@ const struct tg_policy_slots *tg_lean_slots(const struct tg_policy *policy,
 }
 
 /*
- * The robot's tick times what goes up, whatever the network does; what comes down answers that. So up is frozen first,
- * and down learns once more as long, from answers to what comes by the pattern already: its phase would be another one.
+ * The robot's tick times what goes up, whatever the network does; what comes down answers that. So up is
+ * frozen first, and down learns once more as long, from answers to what comes by the pattern already: its
+ * phase would be another one.
  */
 uint64_t tg_lean_learn_ns(const struct tg_policy *policy, const struct tg_policy_class *class)
 {

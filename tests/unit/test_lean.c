@@ -360,7 +360,8 @@ TEST(lean, loaded_and_idle_sessions_have_the_same_gaps)
 	end();
 }
 
-/* 800 ms of learning, with a packet per tick, `early` into it in the first half. When is a tick of the frozen pattern? */
+/* 800 ms of learning, with a packet per tick, `early` into it in the first half. When is a tick of the frozen
+ * pattern? */
 static uint64_t learnt_from(uint64_t early, unsigned listen_slots, unsigned bare)
 {
 	struct tg_schedule longer = schedule;

@@ -307,8 +307,8 @@ static void ignore_packet(void *ctx, const struct pacer_packet *packet)
 	(void)packet;
 }
 
-/* With a dither each cell leaves in the first quarter of its slot, drawn, whatever is sent in it; a reload, before it is
- * settled what leaves or between that and leaving, leaves no slot out. */
+/* With a dither each cell leaves in the first quarter of its slot, drawn, whatever is sent in it; a reload,
+ * before it is settled what leaves or between that and leaving, leaves no slot out. */
 static unsigned dithered_slots(const struct tg_schedule *dithered, unsigned every,
 			       uint64_t slots[static 1000])
 {

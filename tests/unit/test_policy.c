@@ -809,17 +809,23 @@ TEST(policy, what_defeats_the_purpose_is_a_warning)
 /* The figures are those of docs/evaluation/results.md. */
 TEST(policy, a_weak_defence_is_warned_about_with_what_was_measured)
 {
-	static const char format[] = "t.conf:54: class 'plain': under \"%s\" an eavesdropper named %s %% of a robot arm's actions, "
+	static const char format[] = "t.conf:54: class 'plain': under \"%s\" an eavesdropper named %s %% of "
+				     "a robot arm's actions, "
 				     "98.3 %% without any defence (docs/evaluation.md)";
 	static const struct {
 		const char *defence, *keys, *named;
 	} weak[] = {
 		{ "pad", "", "91.5" },
-		{ "front", "cell = 1360; dummies = 2500; window = (\"1s\", \"14s\"); idle = \"45s\";", "78.0" },
+		{ "front", "cell = 1360; dummies = 2500; window = (\"1s\", \"14s\"); idle = \"45s\";",
+		  "78.0" },
 		{ "wtf-pad", "cell = 1360;", "91.0" },
-		{ "jitter", "distribution = \"uniform\"; delay = \"10ms\"; delay_budget = \"50ms\";", "85.3" },
-		{ "regulator", "cell = 1280; rate = 277; decay = 0.94; threshold = \"30ms\"; dummies = 3550; uplink_ratio = 3.95; "
-					"hold = \"50ms\"; idle = \"10s\";", "81.0" },
+		{ "jitter", "distribution = \"uniform\"; delay = \"10ms\"; delay_budget = \"50ms\";",
+		  "85.3" },
+		{ "regulator",
+		  "cell = 1280; rate = 277; decay = 0.94; threshold = \"30ms\"; dummies = 3550; uplink_ratio "
+		  "= 3.95; "
+		  "hold = \"50ms\"; idle = \"10s\";",
+		  "81.0" },
 	};
 
 	for (size_t i = 0; i < sizeof(weak) / sizeof(weak[0]); i++) {
@@ -827,7 +833,8 @@ TEST(policy, a_weak_defence_is_warned_about_with_what_was_measured)
 		struct tg_policy *p;
 		bool found = false;
 
-		snprintf(class, sizeof(class), "{ name = \"plain\"; defence = \"%s\"; %s }", weak[i].defence, weak[i].keys);
+		snprintf(class, sizeof(class), "{ name = \"plain\"; defence = \"%s\"; %s }", weak[i].defence,
+			 weak[i].keys);
 		snprintf(expected, sizeof(expected), format, weak[i].defence, weak[i].named);
 		p = expect_changed("{ name = \"plain\"; defence = \"pad\"; }", class);
 		for (size_t k = 0; p && k < p->warning_count; k++)

@@ -104,7 +104,8 @@ TEST(tick, nothing_coherent_leaves_the_nominal_one)
 		tick = tg_tick_learn(&pattern, START, arrivals, 64);
 		found += tick.found;
 		if (!tick.found)
-			CU_ASSERT(tick.origin_ns >= START && tick.origin_ns < START + TICK && tick.period_ns == TICK);
+			CU_ASSERT(tick.origin_ns >= START && tick.origin_ns < START + TICK &&
+				  tick.period_ns == TICK);
 	}
 	CU_ASSERT(found < 20);
 }
@@ -119,7 +120,8 @@ TEST(tick, few_arrivals_tell_a_phase_at_most)
 	for (size_t count = 0; count < TG_TICK_LEAST; count++) {
 		tick = tg_tick_learn(&pattern, START, arrivals, count);
 		CU_ASSERT(!tick.found && tick.period_ns == TICK);
-		CU_ASSERT(count ? mean_wait(&pattern, &tick, arrivals, count) < 2.0 * MS : tick.origin_ns == START);
+		CU_ASSERT(count ? mean_wait(&pattern, &tick, arrivals, count) < 2.0 * MS
+				: tick.origin_ns == START);
 	}
 }
 
